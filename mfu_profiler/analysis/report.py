@@ -1,0 +1,259 @@
+"""What a report says: a frozen tree of plain values, without rendering and without I/O.
+
+Its field names are the keys of the JSON form. Fractions are 0 to 1, ``None`` means unknown (a
+``*_because`` field beside it says why).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Check",
+    "DeviceInfo",
+    "Finding",
+    "FlopInfo",
+    "HostIdle",
+    "KernelRow",
+    "OpRow",
+    "Partition",
+    "Report",
+    "Scale",
+    "StepsInfo",
+    "TraceInfo",
+    "WaterfallRow",
+    "WindowInfo",
+]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Where the time of a step went; the fields sum to 1."""
+
+    compute: float
+    """At least one kernel that is not communication runs."""
+    communication: float
+    """A collective runs and no compute kernel does."""
+    copy: float
+    """Only memcpy or memset runs."""
+    idle_data_loading: float
+    """Device idle while the launching thread waits for the data loader."""
+    idle_synchronization: float
+    """Device drained because the host was blocked in a synchronization; its refill."""
+    idle_host: float
+    """Device idle because the next launch came late for any other reason."""
+    idle_launch: float
+    """From the return of a launch call to the start of what it launched."""
+    idle_unexplained: float
+    """The same where it is too long, inside a graph, or without a launch record."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowInfo:
+    """One step window, its parts in ns. The parts sum to ``duration_ns`` exactly."""
+
+    label: str
+    """For example ``ProfilerStep#7``, or ``span``."""
+    start_ns: int
+    """Offset from the trace's first event."""
+    duration_ns: int
+    role: str
+    """``averaged``, ``startup`` (shown, not averaged) or ``pause`` (named, not averaged)."""
+    compute_ns: int
+    communication_ns: int
+    copy_ns: int
+    idle_data_loading_ns: int
+    idle_synchronization_ns: int
+    idle_host_ns: int
+    idle_launch_ns: int
+    idle_unexplained_ns: int
+    model_flop: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepsInfo:
+    count: int
+    """Windows that are averaged."""
+    source: str
+    """What marked the steps, e.g. ``device windows of ProfilerStep``."""
+    spread_fraction: float | None
+    """Standard deviation over mean of the averaged windows; None for a single one."""
+    pause_fraction: float
+    """Share of the recorded wall time that went into pauses."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceInfo:
+    path: str
+    rank: int | None
+    world_size: int | None
+    events: int
+    truncated: bool
+    truncated_because: str | None
+    torch_version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    name: str | None
+    """As the driver says it."""
+    index: int | None
+    backend: str | None
+    """``cuda``, ``rocm``, ``xpu`` or ``cpu``."""
+    precision: str | None
+    """The precision in which most matmul FLOP ran; the reference of MFU."""
+    peak_flop_per_s: float | None
+    """Dense peak at that precision."""
+    peak_source: str | None
+    """``datasheet``, ``datasheet (low confidence)``, ``given`` or ``estimate``; with details."""
+    memory_byte_per_s: float | None
+    sm_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FlopInfo:
+    model_per_step: float | None
+    hardware_per_step: float | None
+    recomputed_per_step: float | None
+    optimizer_per_step: float | None
+    causal_model_per_step: float | None
+    """Model FLOP if causal attention is counted by half; None where no kernel says causal."""
+    source: str | None
+    """``shapes in the trace`` or ``given``."""
+    coverage_fraction: float | None
+    """Share of compute-kernel time whose FLOP are known."""
+    uncounted: tuple[str, ...]
+    """The largest kernels whose FLOP are unknown, with their share of compute-kernel time."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaterfallRow:
+    cause: str
+    fraction: float
+    """Of the step at the reference peak; losses positive, gains negative."""
+    time_s: float | None
+    """The same per step; None for ``peak``."""
+    detail: str
+    """What stands behind it, in a few words; may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostIdle:
+    """A share of host-bound idle time by phase and reason."""
+
+    phase: str
+    """``forward``, ``backward``, ``optimizer`` or ``outside the model``."""
+    reason: str
+    """``dispatch``, ``allocator``, ``compilation``, ``garbage collection``, ``host stall``, or ``no ops``."""
+    fraction: float
+    """Of the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    code: str
+    """Begins with its cause: ``data_loading``, ``synchronization``, ``host_bound``, ..."""
+    title: str
+    share_fraction: float
+    """Share of the step that the partition gives this cause."""
+    evidence: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRow:
+    """One kernel name over the averaged windows, per step."""
+
+    name: str
+    kind: str
+    count: float
+    """Calls per step."""
+    time_s: float
+    """Device time per step."""
+    time_fraction: float
+    """Of the step."""
+    flop: float | None
+    """Per step; None where unknown, 0 where the kernel has none."""
+    achieved_flop_per_s: float | None
+    precision: str | None
+    """The precision it ran in, where it has FLOP."""
+    peak_fraction: float | None
+    """Achieved rate over the peak of its own precision."""
+    ideal_time_s: float | None
+    """FLOP over that peak."""
+    byte: float | None
+    """Least memory traffic that its shapes imply, per step; None where unknown."""
+    bound: str | None
+    """``compute`` or ``memory``: which roof is nearer by its shapes."""
+    op: str | None
+    """The op that launched most of it."""
+    location: str | None
+    """Source line or module that called the op, where the trace has stacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpRow:
+    """One op with its shapes over the averaged windows, per step."""
+
+    name: str
+    shapes: str
+    count: float
+    time_s: float
+    """Time of the kernels that it launched."""
+    time_fraction: float
+    flop: float | None
+    achieved_flop_per_s: float | None
+    peak_fraction: float | None
+    location: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What published runs of that kind reach."""
+
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that is known about one device of one rank of one trace."""
+
+    schema_version: int
+    mfu: float | None
+    hfu: float | None
+    mfu_unknown_because: str | None
+    step_time_s: float | None
+    """Mean over the averaged windows."""
+    step_times_s: tuple[float, ...]
+    """Every window in order, start-up and pauses included (``windows`` says which is which)."""
+    steps: StepsInfo
+    trace: TraceInfo
+    device: DeviceInfo
+    flop: FlopInfo
+    partition: Partition | None
+    partition_unknown_because: str | None
+    copy_by_direction: dict[str, float]
+    """Exposed copy as fractions of the step: ``host to device``, ``device to host``, ..."""
+    host_idle: tuple[HostIdle, ...]
+    windows: tuple[WindowInfo, ...]
+    waterfall: tuple[WaterfallRow, ...]
+    findings: tuple[Finding, ...]
+    kernels: tuple[KernelRow, ...]
+    ops: tuple[OpRow, ...]
+    checks: tuple[Check, ...]
+    scale: Scale | None
+    conventions: tuple[str, ...]
+    """The same run as other tools would print it, and which conventions differ."""
+    notes: tuple[str, ...]
+    """What a reader must know to read the numbers right."""

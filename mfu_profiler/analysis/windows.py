@@ -1,0 +1,272 @@
+"""Step windows: which stretch of device time is one step.
+
+::
+
+    host     ├─ mark k ──┤├─ mark k+1 ─┤
+                 launch ↓      launch ↓
+    device          ├═══════ step k ══════┤├══ step k+1 ...      first kernel to first kernel
+                    ◄──── window k ───────►
+
+The host runs ahead of the device, so host marks are no step times (design: a real V100 trace marks 35 to
+95 ms where every step takes 95.7 ms). The last step has no successor and is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mfu_profiler.analysis.activity_kinds import ActivityKinds
+from mfu_profiler.trace.host_calls import is_optimizer_step, step_mark_number
+from mfu_profiler.trace.timeline import Timeline
+
+__all__ = ["Role", "Window", "WindowMode", "Windows", "step_windows"]
+
+WindowMode = Literal["device", "host", "span"]
+Role = Literal["averaged", "startup", "pause"]
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+STARTUP_SHRINK_FRACTION = 0.10
+"""A leading window whose lag behind the host shrinks by more of its length is start-up (design, section 4)."""
+PAUSE_OVER_MEDIAN = 3.0
+"""A window longer than this many medians is a pause (compilation, checkpoint, evaluation), not a step."""
+REPEATED_COVER_FRACTION = 0.90
+"""User annotations are steps only if they cover more than this share of the span (design, section 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One stretch of time that is analysed as a step."""
+
+    label: str
+    start_ns: int
+    end_ns: int
+    role: Role = "averaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """All windows of a timeline and where they come from."""
+
+    windows: tuple[Window, ...]
+    source: str
+
+    @property
+    def averaged(self) -> tuple[Window, ...]:
+        """The windows that are steps."""
+        return tuple(window for window in self.windows if window.role == "averaged")
+
+    def edges(self) -> tuple[Int64, Int64]:
+        """Starts and ends of all windows, shape ``(n,)`` each."""
+        return (
+            np.array([window.start_ns for window in self.windows], np.int64),
+            np.array([window.end_ns for window in self.windows], np.int64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HostSteps:
+    """Steps as the host marks them, in order and not overlapping."""
+
+    label: tuple[str, ...]
+    start_ns: Int64
+    end_ns: Int64
+    thread: int
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+def step_windows(timeline: Timeline, kinds: ActivityKinds, mode: WindowMode, has_device: bool) -> Windows:
+    """The windows of a timeline.
+
+    Args:
+        timeline: the trace.
+        kinds: which activities compute.
+        mode: ``device`` (the default of the product), ``host`` marks, or the whole ``span``.
+        has_device: False where the host itself is the device (CPU training).
+    """
+    steps = host_steps(timeline)
+    if mode == "span" or steps is None:
+        return _span(timeline, "the whole trace" if mode == "span" else "the whole trace (it marks no steps)")
+    if mode == "host" or not has_device:
+        found = _host_windows(steps)
+    elif len(steps) == 1:
+        found = _single_step(timeline, steps)
+    else:
+        found = _device_windows(timeline, kinds, steps)
+    if not found.windows:
+        return _span(timeline, "the whole trace (no kernel belongs to a marked step)")
+    return replace(found, windows=_with_pauses(found.windows))
+
+
+def host_steps(timeline: Timeline) -> HostSteps | None:
+    """Steps as the host marks them: ``ProfilerStep``, else optimizer steps, else repeated annotations."""
+    marks = timeline.marks
+    if not len(marks):
+        return None
+    number = timeline.by_name(marks.name, lambda name: step_mark_number(name) is not None, np.bool_)
+    if number.any():
+        return _in_order(timeline, np.flatnonzero(number), "ProfilerStep")
+    optimizer = timeline.by_name(marks.name, is_optimizer_step, np.bool_)
+    if np.count_nonzero(optimizer) > 1:
+        return _between_optimizer_steps(timeline, np.flatnonzero(optimizer))
+    return _repeated_annotations(timeline)
+
+
+def _in_order(timeline: Timeline, rows: npt.NDArray[np.intp], source: str) -> HostSteps | None:
+    """Marks by start; one that begins inside its predecessor or has no length is left out."""
+    marks = timeline.marks
+    rows = rows[np.argsort(marks.start_ns[rows], kind="stable")]
+    kept: list[int] = []
+    for row in rows.tolist():
+        begins_after = not kept or marks.start_ns[row] >= marks.end_ns[kept[-1]] - 1000
+        if begins_after and marks.end_ns[row] > marks.start_ns[row]:
+            kept.append(row)
+    if not kept:
+        return None
+    return HostSteps(
+        label=tuple(timeline.names[marks.name[row]] for row in kept),
+        start_ns=marks.start_ns[kept],
+        end_ns=marks.end_ns[kept],
+        thread=int(marks.thread[kept[0]]),
+        source=source,
+    )
+
+
+def _between_optimizer_steps(timeline: Timeline, rows: npt.NDArray[np.intp]) -> HostSteps | None:
+    """A step ends where an optimizer step ends; of several optimizers the one that steps least often."""
+    marks = timeline.marks
+    names, counts = np.unique(marks.name[rows], return_counts=True)
+    repeated = names[counts > 1]
+    if not len(repeated):
+        return None
+    chosen = repeated[np.argmin(counts[counts > 1])]
+    ends = np.sort(marks.end_ns[rows[marks.name[rows] == chosen]])
+    return HostSteps(
+        label=tuple(f"step {index + 1}" for index in range(len(ends) - 1)),
+        start_ns=ends[:-1],
+        end_ns=ends[1:],
+        thread=int(marks.thread[rows[0]]),
+        source=timeline.names[chosen],
+    )
+
+
+def _repeated_annotations(timeline: Timeline) -> HostSteps | None:
+    marks = timeline.marks
+    span = timeline.end_ns - timeline.start_ns
+
+    def family(name: str) -> str:
+        return re.sub(r"\d+", "#", name)
+
+    groups: dict[str, list[int]] = {}
+    for row, name in enumerate(marks.name.tolist()):
+        text = timeline.names[name]
+        if not text.startswith(("nccl:", "gloo:", "##")):
+            groups.setdefault(family(text), []).append(row)
+    for text, rows in sorted(groups.items(), key=lambda item: len(item[1])):
+        steps = _in_order(timeline, np.array(rows), f'annotation "{text}"')
+        if steps is None or len(steps) < 2 or len(steps) < len(rows):
+            continue
+        if np.sum(steps.end_ns - steps.start_ns) > REPEATED_COVER_FRACTION * span:
+            return steps
+    return None
+
+
+def _host_windows(steps: HostSteps) -> Windows:
+    windows = tuple(
+        Window(label, start, end)
+        for label, start, end in zip(
+            steps.label, steps.start_ns.tolist(), steps.end_ns.tolist(), strict=True
+        )
+    )
+    return Windows(windows, f"host marks of {steps.source}")
+
+
+def _device_windows(timeline: Timeline, kinds: ActivityKinds, steps: HostSteps) -> Windows:
+    first = _first_kernel_ns(timeline, kinds, steps)
+    windows: list[Window] = []
+    lags = [first[k] - int(steps.start_ns[k]) if k in first else None for k in range(len(steps))]
+    is_leading = True
+    for k in range(len(steps) - 1):
+        if k not in first or k + 1 not in first or first[k + 1] <= first[k]:
+            continue
+        length = first[k + 1] - first[k]
+        lag, next_lag = lags[k], lags[k + 1]
+        shrink = (lag - next_lag) if lag is not None and next_lag is not None else 0
+        is_leading &= shrink > STARTUP_SHRINK_FRACTION * length
+        role: Role = "startup" if is_leading else "averaged"
+        windows.append(Window(steps.label[k], first[k], first[k + 1], role))
+    if windows and all(window.role == "startup" for window in windows):
+        windows = [replace(window, role="averaged") for window in windows]
+    return Windows(tuple(windows), f"device windows of {steps.source}")
+
+
+def _first_kernel_ns(timeline: Timeline, kinds: ActivityKinds, steps: HostSteps) -> dict[int, int]:
+    """Start of the first compute kernel on the main stream launched within each host step."""
+    activities = timeline.activities
+    chosen = kinds.is_compute & activities.has_call & (activities.stream == main_stream(timeline, kinds))
+    rows = np.flatnonzero(chosen)
+    launched = timeline.calls.start_ns[activities.call[rows]]
+    step = np.searchsorted(steps.start_ns, launched, side="right") - 1
+    inside = (step >= 0) & (launched < steps.end_ns[np.maximum(step, 0)])
+    first: dict[int, int] = {}
+    for k, start in zip(step[inside].tolist(), activities.start_ns[rows[inside]].tolist(), strict=True):
+        first.setdefault(k, start)
+    return first
+
+
+def main_stream(timeline: Timeline, kinds: ActivityKinds) -> int:
+    """The stream with the most compute-kernel time."""
+    activities = timeline.activities
+    rows = kinds.is_compute
+    busy = np.bincount(
+        activities.stream[rows], weights=(activities.end_ns - activities.start_ns)[rows], minlength=1
+    )
+    return int(np.argmax(busy))
+
+
+def _single_step(timeline: Timeline, steps: HostSteps) -> Windows:
+    """From the mark, or the end of earlier device work if later, to the end of mark and device work."""
+    activities = timeline.activities
+    start, end = int(steps.start_ns[0]), int(steps.end_ns[0])
+    launched = timeline.calls.start_ns[activities.call] if len(timeline.calls) else activities.start_ns
+    recorded = np.flatnonzero(activities.has_call)
+    first_recorded = int(activities.start_ns[recorded].min()) if len(recorded) else start
+    before = np.where(activities.has_call, launched < start, activities.start_ns < first_recorded)
+    inside = activities.has_call & (launched >= start) & (launched < end)
+    if before.any():
+        start = max(start, int(activities.end_ns[before].max()))
+    if inside.any():
+        end = max(end, int(activities.end_ns[inside].max()))
+    windows = (Window(steps.label[0], start, end),) if end > start else ()
+    return Windows(windows, f"the single step {steps.label[0]}")
+
+
+def _span(timeline: Timeline, source: str) -> Windows:
+    """From the first to the last activity of the device; of everything where there is no device."""
+    start, end = timeline.start_ns, timeline.end_ns
+    if len(timeline.activities):
+        start = int(timeline.activities.start_ns.min())
+        end = int(timeline.activities.end_ns.max())
+    return Windows((Window("span", start, end),) if end > start else (), source)
+
+
+def _with_pauses(windows: tuple[Window, ...]) -> tuple[Window, ...]:
+    """Mark averaged windows that are much longer than the median."""
+    lengths = [window.end_ns - window.start_ns for window in windows if window.role == "averaged"]
+    if len(lengths) < 3:
+        return windows
+    limit = PAUSE_OVER_MEDIAN * float(np.median(lengths))
+    return tuple(
+        replace(window, role="pause")
+        if window.role == "averaged" and window.end_ns - window.start_ns > limit
+        else window
+        for window in windows
+    )

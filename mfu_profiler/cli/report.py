@@ -1,0 +1,124 @@
+"""The ``report`` command: a trace in, a report on the terminal and in files."""
+
+from __future__ import annotations
+
+import math
+import os
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mfu_profiler.cli.output import Target, check_targets, print_text, stdout_color, terminal_width, write_target
+from mfu_profiler.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mfu_profiler.analysis.report import Report
+
+__all__ = ["Peak", "Windows", "report"]
+
+_MOST_TFLOPS = 1e5
+"""No device reaches a tenth of this; a larger number was meant in FLOP/s."""
+
+
+class Peak(str, Enum):
+    """Where the peak of a known device comes from."""
+
+    datasheet = "datasheet"
+    estimate = "estimate"
+
+
+class Windows(str, Enum):
+    """What a step is; device windows are the default because the host runs ahead of the device."""
+
+    device = "device"
+    host = "host"
+    span = "span"
+
+
+def report(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Trace: .json, .json.gz, a folder, or - for stdin.")],
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The device, where the trace does not say it.")
+    ] = None,
+    peak_tflops: Annotated[
+        float | None, typer.Option(metavar="X", help="Dense peak in TFLOP/s, e.g. 989.4; replaces the datasheet's.")
+    ] = None,
+    peak: Annotated[Peak, typer.Option(help="Peak of a device: its datasheet's or an estimate.")] = Peak.datasheet,
+    precision: Annotated[
+        str | None, typer.Option(metavar="P", help="Precision of the peak, e.g. bf16; default: the matmuls' own.")
+    ] = None,
+    flop_per_step: Annotated[
+        float | None, typer.Option(metavar="X", help="Model FLOP of a step, where shapes do not give it.")
+    ] = None,
+    windows: Annotated[
+        Windows, typer.Option(help="Steps as the device ran them, by host marks, or the whole span as one.")
+    ] = Windows.device,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write JSON; - prints it instead.")] = None,
+    markdown: Annotated[str | None, typer.Option(metavar="FILE", help="Write Markdown; - prints it instead.")] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Refuse a trace larger than this, decompressed.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    top: Annotated[int, typer.Option(metavar="N", min=0, help="Kernels to list.")] = 10,
+) -> None:
+    """Report MFU, where the rest of the step goes, and what to change first, from a torch.profiler trace."""
+    _check_number("--peak-tflops", peak_tflops, "TFLOP/s, for example 989.4", most=_MOST_TFLOPS)
+    _check_number("--flop-per-step", flop_per_step, "FLOP, for example 7.8e11")
+    targets = [Target("json", json), Target("markdown", markdown)]
+    wanted = [target for target in targets if target.path is not None]
+    check_targets(wanted, trace=path, force=force)
+
+    from mfu_profiler.analysis import analyze_all
+    from mfu_profiler.cli.progress import reading_progress
+
+    with reading_progress(path) as progress:
+        reports = analyze_all(
+            path,
+            device=device,
+            peak_tflops=peak_tflops,
+            peak=peak.value,
+            precision=precision,
+            flop_per_step=flop_per_step,
+            windows=windows.value,
+            max_bytes=max_bytes,
+            progress=progress,
+        )
+    _deliver(reports, wanted, force=force, top=top)
+
+
+def _deliver(reports: Sequence[Report], targets: Sequence[Target], *, force: bool, top: int) -> None:
+    """Files first, since a reader of stdout may leave; a file that fails does not cost the terminal report."""
+    failure: OptionError | None = None
+    for target in targets:
+        try:
+            write_target(target, _rendered(target.format, reports, top), force=force)
+        except OptionError as error:
+            failure = error
+    if not any(target.is_stdout for target in targets):
+        _print_report(reports, top)
+    if failure is not None:
+        raise failure
+
+
+def _check_number(option: str, value: float | None, unit: str, most: float = math.inf) -> None:
+    if value is None:
+        return
+    if not (math.isfinite(value) and value > 0):
+        raise OptionError(f"{option} must be a positive number, not {value:g}", f"unit: {unit}")
+    if value > most:
+        raise OptionError(f"{option} {value:g} is more than any device reaches", f"unit: {unit}")
+
+
+def _rendered(form: str, reports: Sequence[Report], top: int) -> str:
+    from mfu_profiler.render import render_json, render_markdown
+
+    return render_json(reports) if form == "json" else render_markdown(reports, top=top)
+
+
+def _print_report(reports: Sequence[Report], top: int) -> None:
+    from mfu_profiler.render import render_terminal
+
+    print_text(render_terminal(reports, color=stdout_color(os.environ), width=terminal_width(), top=top))

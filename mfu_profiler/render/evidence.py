@@ -1,0 +1,58 @@
+"""What first, and on what evidence: the findings and the largest kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mfu_profiler.analysis.report import Finding, KernelRow, Report
+from mfu_profiler.render.names import short_name, shown_text
+from mfu_profiler.render.page import Fix, KernelLine
+from mfu_profiler.units import count_text, flop_rate_column, percent_text, time_text
+
+__all__ = ["fixes", "fixes_note", "kernel_lines"]
+
+def fixes(findings: Sequence[Finding]) -> tuple[Fix, ...]:
+    """The findings in the report's order, which is their rank."""
+    return tuple(
+        Fix(
+            title=shown_text(finding.title),
+            share=percent_text(finding.share_fraction),
+            evidence=tuple(shown_text(line) for line in finding.evidence),
+            advice=tuple(shown_text(line) for line in finding.advice),
+        )
+        for finding in findings
+    )
+
+
+def fixes_note(report: Report) -> str:
+    """That nothing stands out, which can be said only where it is known where the time went."""
+    if report.findings or report.partition is None:
+        return ""
+    return "nothing stands out: no single cause takes enough of the step"
+
+
+def kernel_lines(kernels: Sequence[KernelRow], top: int) -> tuple[str, tuple[KernelLine, ...]]:
+    """The unit of the rate column, and the ``top`` kernels by device time."""
+    largest = sorted(kernels, key=lambda row: -row.time_s)[:top]
+    unit, rates = flop_rate_column([row.achieved_flop_per_s for row in largest])
+    return unit, tuple(_kernel_line(row, rate) for row, rate in zip(largest, rates, strict=True))
+
+
+def _kernel_line(row: KernelRow, rate: str | None) -> KernelLine:
+    without = "-" if row.flop == 0 else "unknown"
+    return KernelLine(
+        name=short_name(row.name) or "(no name)",
+        origin=_origin(row),
+        kind=shown_text(row.kind, 14),
+        calls=count_text(row.count),
+        time=time_text(row.time_s),
+        rate=without if rate is None or row.flop == 0 else rate,
+        of_peak=without if row.peak_fraction is None or row.flop == 0 else percent_text(row.peak_fraction),
+    )
+
+
+def _origin(row: KernelRow) -> str:
+    if row.location is None:
+        return ""
+    op = f"{row.op} " if row.op else ""
+    return shown_text(f"{op}at {row.location}", 200)

@@ -1,0 +1,95 @@
+"""Where the rest went: the waterfall, or the plain partition where no peak is known."""
+
+from __future__ import annotations
+
+from mfu_profiler.analysis.report import Report
+from mfu_profiler.render.causes import PARTITION_LABELS, cause_label, cause_meaning
+from mfu_profiler.render.names import shown_text
+from mfu_profiler.render.page import Fact, Loss
+from mfu_profiler.units import percent_text, time_text
+
+__all__ = ["losses", "losses_details", "losses_heading", "losses_note"]
+
+_LEAST_FRACTION = 0.0005
+"""Half of the last digit shown: a smaller part gets no bar, only its name in the note."""
+
+
+def losses_heading(report: Report) -> str:
+    """What the bars are shares of."""
+    if report.mfu is not None and report.waterfall:
+        return f"Where the other {percent_text(1 - report.mfu)} went"
+    return "Where the time of a step went"
+
+
+def losses(report: Report) -> tuple[Loss, ...]:
+    """The parts worth a bar, largest first, gains last."""
+    shown = [loss for loss in _all_losses(report) if abs(loss.fraction) >= _LEAST_FRACTION]
+    return tuple(sorted(shown, key=lambda loss: -loss.fraction))
+
+
+def losses_note(report: Report) -> str:
+    """The causes that took (almost) nothing, or why nothing is known."""
+    parts = _all_losses(report)
+    if not parts:
+        because = report.partition_unknown_because or "the report does not say why"
+        if because == report.mfu_unknown_because:
+            return "unknown, for the same reason"
+        return f"unknown: {shown_text(because)}"
+    small = [loss.label for loss in parts if abs(loss.fraction) < _LEAST_FRACTION]
+    return f"nothing or under 0.05 %: {', '.join(small)}" if small else ""
+
+
+def losses_details(report: Report) -> tuple[Fact, ...]:
+    """Host-bound idle by phase and reason; exposed copy by direction, if there are several."""
+    idle = [(f"{part.phase} ({part.reason})", part.fraction) for part in report.host_idle]
+    host, copies = _shares(idle), _shares(list(report.copy_by_direction.items()))
+    facts = []
+    if host:
+        facts.append(Fact("host-bound", (f"by phase: {', '.join(host)}",)))
+    if len(copies) > 1:
+        facts.append(Fact("exposed copy", (f"by direction: {', '.join(copies)}",)))
+    return tuple(facts)
+
+
+def _shares(parts: list[tuple[str, float]]) -> list[str]:
+    """``name 5.2 %``, largest first, without what is too small to show."""
+    ranked = sorted(parts, key=lambda part: -part[1])
+    return [
+        f"{shown_text(name, 80)} {percent_text(fraction)}"
+        for name, fraction in ranked
+        if fraction >= _LEAST_FRACTION
+    ]
+
+
+def _all_losses(report: Report) -> list[Loss]:
+    return _of_waterfall(report) if report.mfu is not None and report.waterfall else _of_partition(report)
+
+
+def _of_waterfall(report: Report) -> list[Loss]:
+    labelled = [(cause_label(row.cause), row) for row in report.waterfall]
+    return [
+        _loss(label, row.fraction, row.time_s, row.detail or cause_meaning(label))
+        for label, row in labelled
+        if label is not None
+    ]
+
+
+def _of_partition(report: Report) -> list[Loss]:
+    if report.partition is None:
+        return []
+    result: list[Loss] = []
+    for field, label in PARTITION_LABELS.items():
+        fraction: float = getattr(report.partition, field)
+        seconds = None if report.step_time_s is None else fraction * report.step_time_s
+        result.append(_loss(label, fraction, seconds, cause_meaning(label)))
+    return result
+
+
+def _loss(label: str, fraction: float, seconds: float | None, detail: str) -> Loss:
+    return Loss(
+        label=shown_text(label, 24),
+        fraction=fraction,
+        percent=percent_text(fraction),
+        time="" if seconds is None else time_text(seconds),
+        detail=shown_text(detail, 72),
+    )

@@ -1,0 +1,181 @@
+"""Reports for a terminal: never wider than asked, and without colour the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mfu_profiler.analysis.report import Report
+from mfu_profiler.render.bars import bar
+from mfu_profiler.render.names import fitted, fitted_names
+from mfu_profiler.render.page import Fact, Fix, KernelLine, Loss, Overview, Page
+from mfu_profiler.render.pages import overview, page
+
+__all__ = ["render_terminal"]
+
+LEAST_WIDTH = 60
+"""Below this the tables have no room; a narrower terminal wraps the lines itself."""
+_BAR_WIDTH = 13
+_FULL_BAR_FRACTION = 0.2
+"""A full bar is at least this share, so that the largest of small losses does not look large."""
+_INDENT = 2
+_GAP = 2
+_LEAST_NAME_WIDTH = 12
+
+
+def render_terminal(reports: Sequence[Report], *, color: bool, width: int = 80, top: int = 10) -> str:
+    """The reports as text of at most ``max(width, 60)`` columns.
+
+    Args:
+        reports: in the order in which they are shown; several get a summary table first.
+        color: whether to write ANSI colour codes.
+        width: columns of the terminal.
+        top: how many kernels each report lists.
+    """
+    console = Console(
+        file=StringIO(),
+        width=max(width, LEAST_WIDTH),
+        force_terminal=color,
+        color_system="standard" if color else None,
+        no_color=not color,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    summary = overview(reports)
+    if summary is not None:
+        _print_overview(console, summary)
+    for report in reports:
+        _print_page(console, page(report, top), with_heading=summary is not None)
+    written = console.file
+    assert isinstance(written, StringIO)
+    return "\n".join(line.rstrip() for line in written.getvalue().strip("\n").split("\n")) + "\n"
+
+
+def _print_page(console: Console, content: Page, *, with_heading: bool) -> None:
+    if with_heading:
+        _print_heading(console, fitted(f"── {content.heading} ──", console.width))
+    console.print(_facts(content.headline, bold_labels=True))
+    _print_heading(console, content.losses_heading)
+    if content.losses:
+        console.print(_losses(content.losses))
+    _print_note(console, content.losses_note)
+    if content.losses_details:
+        console.print(_facts(content.losses_details))
+    if content.fixes or content.fixes_note:
+        _print_heading(console, content.fixes_heading, aside=content.fixes_aside)
+        if content.fixes:
+            console.print(_fixes(content.fixes))
+        _print_note(console, content.fixes_note)
+    if content.kernels:
+        _print_heading(console, content.kernels_heading)
+        console.print(_kernels(content.kernels, content.rate_unit, console.width))
+    _print_heading(console, content.provenance_heading)
+    console.print(_facts(content.provenance))
+
+
+def _print_heading(console: Console, heading: str, *, aside: str = "") -> None:
+    console.print()
+    space = " " * max(1, console.width - cell_len(heading) - cell_len(aside))
+    console.print(Text.assemble((heading, "bold"), space if aside else "", (aside, "dim")))
+
+
+def _print_note(console: Console, note: str) -> None:
+    if note:
+        table = _grid("")
+        table.add_row("", Text(note, style="dim"))
+        console.print(table)
+
+
+def _grid(*justify: str) -> Table:
+    """A borderless table, indented; the column named ``""`` takes what is left and wraps."""
+    table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+    table.add_column(width=0, no_wrap=True)
+    for side in justify:
+        if side:
+            table.add_column(justify="right" if side == "right" else "left", no_wrap=True)
+        else:
+            table.add_column(overflow="fold")
+    return table
+
+
+def _facts(facts: Sequence[Fact], *, bold_labels: bool = False) -> Table:
+    table = _grid("left", "")
+    for fact in facts:
+        style = "bold red" if fact.alarm else "bold" if bold_labels else ""
+        for index, line in enumerate(fact.lines):
+            table.add_row("", Text(fact.label if index == 0 else "", style=style), Text(line))
+    return table
+
+
+def _losses(losses: Sequence[Loss]) -> Table:
+    table = _grid("left", "left", "right", "right", "")
+    full = max(_FULL_BAR_FRACTION, *(abs(loss.fraction) for loss in losses))
+    for loss in losses:
+        drawn = bar(loss.fraction, full, _BAR_WIDTH)
+        table.add_row(
+            "",
+            Text(loss.label),
+            Text(drawn, style="green" if loss.fraction < 0 else "yellow"),
+            Text(loss.percent, style="bold"),
+            Text(loss.time),
+            Text(loss.detail, style="dim"),
+        )
+    return table
+
+
+def _fixes(fixes: Sequence[Fix]) -> Table:
+    table = _grid("right", "", "right")
+    table.columns[2].ratio = 1
+    table.expand = True
+    for number, fix in enumerate(fixes, start=1):
+        table.add_row("", Text(str(number)), Text(fix.title, style="bold"), Text(fix.share, style="bold"))
+        for line in fix.evidence:
+            table.add_row("", "", Text(line, style="dim"), "")
+        for line in fix.advice:
+            table.add_row("", "", Text(f"→ {line}", style="cyan"), "")
+    return table
+
+
+def _kernels(kernels: Sequence[KernelLine], unit: str, width: int) -> Text:
+    """Rows laid out by hand, because a kernel's origin runs under the whole row."""
+    cells = [("kind", "calls", "time", unit, "of peak")]
+    cells += [(line.kind, line.calls, line.time, line.rate, line.of_peak) for line in kernels]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    name_width = max(_LEAST_NAME_WIDTH, width - _INDENT - sum(widths) - _GAP * len(widths))
+    names = ["kernel", *fitted_names([line.name for line in kernels], name_width)]
+    text = Text(no_wrap=True, overflow="crop")
+    for index, (name, row) in enumerate(zip(names, cells, strict=True)):
+        padded = [_padded(row[0], widths[0]), *map(_padded_left, row[1:], widths[1:])]
+        line = (" " * _GAP).join([_padded(name, name_width), *padded])
+        text.append(f"{' ' * _INDENT}{line}\n", style="dim" if index == 0 else "")
+        if index > 0 and kernels[index - 1].origin:
+            origin = fitted(kernels[index - 1].origin, width - 2 * _INDENT)
+            text.append(f"{' ' * 2 * _INDENT}{origin}\n", style="dim")
+    text.rstrip()
+    return text
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
+
+
+def _padded_left(text: str, width: int) -> str:
+    return " " * (width - cell_len(text)) + text
+
+
+def _print_overview(console: Console, summary: Overview) -> None:
+    _print_heading(console, summary.heading)
+    if not summary.rows:
+        return
+    table = _grid(*(["right"] * len(summary.columns)))
+    table.add_row("", *(Text(title, style="dim") for title in summary.columns))
+    for row in summary.rows:
+        table.add_row("", *(Text(cell) for cell in row))
+    console.print(table)
