@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.activity_kinds import ActivityKinds
-from mfu_profiler.trace.host_calls import is_optimizer_step, step_mark_number
+from mfu_profiler.trace.host_calls import is_optimizer_step, is_step_mark
 from mfu_profiler.trace.timeline import Timeline
 
 __all__ = ["Role", "Window", "WindowMode", "Windows", "step_windows"]
@@ -96,9 +96,9 @@ def step_windows(timeline: Timeline, kinds: ActivityKinds, mode: WindowMode, has
     if mode == "span" or steps is None:
         return _span(timeline, "the whole trace" if mode == "span" else "the whole trace (it marks no steps)")
     if mode == "host" or not has_device:
-        found = _host_windows(steps)
+        found = Windows(_host_windows(timeline, steps), f"host marks of {steps.source}")
     elif len(steps) == 1:
-        found = _single_step(timeline, steps)
+        found = Windows(_host_windows(timeline, steps), f"the single step {steps.label[0]}")
     else:
         found = _device_windows(timeline, kinds, steps)
     if not found.windows:
@@ -111,7 +111,7 @@ def host_steps(timeline: Timeline) -> HostSteps | None:
     marks = timeline.marks
     if not len(marks):
         return None
-    number = timeline.by_name(marks.name, lambda name: step_mark_number(name) is not None, np.bool_)
+    number = timeline.by_name(marks.name, lambda name: is_step_mark(name) is not None, np.bool_)
     if number.any():
         return _in_order(timeline, np.flatnonzero(number), "ProfilerStep")
     optimizer = timeline.by_name(marks.name, is_optimizer_step, np.bool_)
@@ -179,14 +179,47 @@ def _repeated_annotations(timeline: Timeline) -> HostSteps | None:
     return None
 
 
-def _host_windows(steps: HostSteps) -> Windows:
-    windows = tuple(
-        Window(label, start, end)
-        for label, start, end in zip(
-            steps.label, steps.start_ns.tolist(), steps.end_ns.tolist(), strict=True
-        )
-    )
-    return Windows(windows, f"host marks of {steps.source}")
+def _host_windows(timeline: Timeline, steps: HostSteps) -> tuple[Window, ...]:
+    """Host marks, moved by the device work that they launched (as torch-tb-profiler shows steps).
+
+    A step begins at its mark, or at the end of device work launched before it if that is later, and ends at
+    the later of its mark's end and the end of what it launched. Without device work these are the marks.
+
+    Source: torch-tb-profiler 0.4, ``node_parser_mixin``/``step_parser`` (``_update_steps_duration``).
+    """
+    end_of_launched = _device_end_by_step(timeline, steps)
+    before = end_of_launched[0]
+    windows = []
+    for k, label in enumerate(steps.label):
+        start, end = max(int(steps.start_ns[k]), before), max(int(steps.end_ns[k]), end_of_launched[k + 1])
+        if end > start:
+            windows.append(Window(label, start, end))
+        before = max(before, end_of_launched[k + 1])
+    return tuple(windows)
+
+
+def _device_end_by_step(timeline: Timeline, steps: HostSteps) -> list[int]:
+    """End of the last activity launched before the first step, and within each; 0 for none.
+
+    An activity without a launch record that starts before the first recorded kernel was launched before.
+    """
+    activities = timeline.activities
+    launched = activities.start_ns.copy()
+    if len(timeline.calls):
+        launched = np.where(activities.has_call, timeline.calls.start_ns[activities.call], launched)
+    first_recorded = int(activities.start_ns[activities.has_call].min(initial=np.iinfo(np.int64).max))
+    step = np.searchsorted(steps.start_ns, launched, side="right")
+    ended = launched >= steps.end_ns[np.maximum(step - 1, 0)]
+    inside = activities.has_call & ~((step > 0) & ended)
+    earlier = ~activities.has_call & (activities.start_ns < first_recorded)
+    result = [0] * (len(steps) + 1)
+    for k, end in zip(
+        np.where(earlier, 0, step)[inside | earlier].tolist(),
+        activities.end_ns[inside | earlier].tolist(),
+        strict=True,
+    ):
+        result[k] = max(result[k], end)
+    return result
 
 
 def _device_windows(timeline: Timeline, kinds: ActivityKinds, steps: HostSteps) -> Windows:
@@ -230,23 +263,6 @@ def main_stream(timeline: Timeline, kinds: ActivityKinds) -> int:
         activities.stream[rows], weights=(activities.end_ns - activities.start_ns)[rows], minlength=1
     )
     return int(np.argmax(busy))
-
-
-def _single_step(timeline: Timeline, steps: HostSteps) -> Windows:
-    """From the mark, or the end of earlier device work if later, to the end of mark and device work."""
-    activities = timeline.activities
-    start, end = int(steps.start_ns[0]), int(steps.end_ns[0])
-    launched = timeline.calls.start_ns[activities.call] if len(timeline.calls) else activities.start_ns
-    recorded = np.flatnonzero(activities.has_call)
-    first_recorded = int(activities.start_ns[recorded].min()) if len(recorded) else start
-    before = np.where(activities.has_call, launched < start, activities.start_ns < first_recorded)
-    inside = activities.has_call & (launched >= start) & (launched < end)
-    if before.any():
-        start = max(start, int(activities.end_ns[before].max()))
-    if inside.any():
-        end = max(end, int(activities.end_ns[inside].max()))
-    windows = (Window(steps.label[0], start, end),) if end > start else ()
-    return Windows(windows, f"the single step {steps.label[0]}")
 
 
 def _span(timeline: Timeline, source: str) -> Windows:

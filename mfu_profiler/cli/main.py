@@ -29,7 +29,9 @@ from mfu_profiler.errors import MfuProfilerError
 __all__ = ["BROKEN_PIPE", "BUG", "INTERRUPTED", "OK", "USAGE", "app", "main"]
 
 OK, USAGE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 2, 70, 130, 141
-_UsageError: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+_UsageError: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
 """Typer raises its own or click's, depending on its version."""
 
 EPILOG = """\b
@@ -80,10 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard_stdout()
         return BROKEN_PIPE
     except MemoryError:
-        return _failed("not enough memory for this trace", "a trace of fewer steps would fit; see also --max-bytes")
+        return _failed(
+            "not enough memory for this trace", "a trace of fewer steps would fit; see also --max-bytes"
+        )
     except OSError as error:
         return _failed(str(error))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - said to be a bug, with a status of its own
         return _bug(error)
     return status if isinstance(status, int) else OK
 
@@ -95,7 +99,9 @@ def _failed(message: str, *hints: str) -> int:
 
 def _usage_lines(error: Exception, words: Sequence[str]) -> list[str]:
     """What is wrong and where help is; a path in place of a command is a ``report`` left out."""
-    message = str(getattr(error, "format_message", lambda: error)()).removesuffix(".").replace("Value error, ", "")
+    message = (
+        str(getattr(error, "format_message", lambda: error)()).removesuffix(".").replace("Value error, ", "")
+    )
     if words and "No such command" in message and os.path.exists(words[0]):
         return [message, f"did you mean: report {words[0]}"]
     command = "report " if "report" in words else ""

@@ -8,6 +8,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -56,11 +57,14 @@ def check_targets(targets: Sequence[Target], *, trace: str, force: bool) -> None
     """Refuses before the trace is read what could not be written afterwards.
 
     Raises:
-        OptionError: an existing file without ``force``, a missing folder, two outputs in one place, the trace itself.
+        OptionError: an existing file without ``force``, a missing folder, two outputs in one place,
+            the trace itself.
     """
     places = [target.place for target in targets]
     if len(set(places)) < len(places):
-        raise OptionError("--json and --markdown cannot go to the same place", "give one of them another FILE")
+        raise OptionError(
+            "--json and --markdown cannot go to the same place", "give one of them another FILE"
+        )
     for target in targets:
         if not target.is_stdout:
             _check_file(target, trace=trace, force=force)
@@ -154,19 +158,15 @@ def print_error(message: str, *hints: str) -> None:
     from mfu_profiler.render.names import shown_text
 
     lines = [f"error: {shown_text(message)}", *(f"  {shown_text(hint)}" for hint in hints)]
-    try:
+    with suppress(OSError):  # there may be nobody to tell
         sys.stderr.write(_encodable("\n".join(lines) + "\n", sys.stderr.encoding))
         sys.stderr.flush()
-    except OSError:  # nobody to tell
-        pass
 
 
 def discard_stdout() -> None:
     """After a broken pipe: lets the interpreter flush into nothing instead of complaining at exit."""
-    try:
+    with suppress(OSError, ValueError):  # stdout may be no file, as in tests
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # stdout is no file, as in tests
-        pass
 
 
 def stdout_color(environment: Mapping[str, str]) -> bool:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mfu_profiler.cli.output import Target, check_targets, print_text, stdout_color, terminal_width, write_target
+from mfu_profiler.cli.output import (
+    Target,
+    check_targets,
+    print_text,
+    stdout_color,
+    terminal_width,
+    write_target,
+)
 from mfu_profiler.errors import OptionError
 
 if TYPE_CHECKING:
@@ -39,16 +46,22 @@ class Windows(str, Enum):
 
 
 def report(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Trace: .json, .json.gz, a folder, or - for stdin.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="Trace: .json, .json.gz, a folder, or - for stdin.")
+    ],
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="The device, where the trace does not say it.")
     ] = None,
     peak_tflops: Annotated[
-        float | None, typer.Option(metavar="X", help="Dense peak in TFLOP/s, e.g. 989.4; replaces the datasheet's.")
+        float | None,
+        typer.Option(metavar="X", help="Dense peak in TFLOP/s, e.g. 989.4; replaces the datasheet's."),
     ] = None,
-    peak: Annotated[Peak, typer.Option(help="Peak of a device: its datasheet's or an estimate.")] = Peak.datasheet,
+    peak: Annotated[
+        Peak, typer.Option(help="Peak of a device: its datasheet's or an estimate.")
+    ] = Peak.datasheet,
     precision: Annotated[
-        str | None, typer.Option(metavar="P", help="Precision of the peak, e.g. bf16; default: the matmuls' own.")
+        str | None,
+        typer.Option(metavar="P", help="Precision of the peak, e.g. bf16; default: the matmuls' own."),
     ] = None,
     flop_per_step: Annotated[
         float | None, typer.Option(metavar="X", help="Model FLOP of a step, where shapes do not give it.")
@@ -57,7 +70,9 @@ def report(
         Windows, typer.Option(help="Steps as the device ran them, by host marks, or the whole span as one.")
     ] = Windows.device,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write JSON; - prints it instead.")] = None,
-    markdown: Annotated[str | None, typer.Option(metavar="FILE", help="Write Markdown; - prints it instead.")] = None,
+    markdown: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write Markdown; - prints it instead.")
+    ] = None,
     max_bytes: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Refuse a trace larger than this, decompressed.")
     ] = None,
@@ -90,7 +105,7 @@ def report(
 
 
 def _deliver(reports: Sequence[Report], targets: Sequence[Target], *, force: bool, top: int) -> None:
-    """Files first, since a reader of stdout may leave; a file that fails does not cost the terminal report."""
+    """Files first, since a reader of stdout may leave; one that fails does not cost the terminal report."""
     failure: OptionError | None = None
     for target in targets:
         try:

@@ -108,9 +108,7 @@ def flags_at(call: OpCall, index: int) -> tuple[bool, ...] | None:
     return tuple(_FLAGS[item] for item in items)
 
 
-def traffic_byte(
-    call: OpCall, reads: Sequence[int], writes: Sequence[tuple[int, str | None]]
-) -> int | None:
+def traffic_byte(call: OpCall, reads: Sequence[int], writes: Sequence[tuple[int, str | None]]) -> int | None:
     """Bytes of the tensors at the indices ``reads`` and of outputs given as (elements, dtype name).
 
     Each tensor moves once. An expanded dimension (stride 0) is read once. None where a dtype is unknown.

@@ -25,7 +25,7 @@ class OpCall:
     dtypes: tuple[str, ...] = ()
     """From ``Input type``; may be shorter than ``shapes``, or empty where the trace lacks it."""
     concrete: tuple[str, ...] | None = None
-    """From ``Concrete Inputs``: scalars as text, ``""`` elsewhere; None where the trace has none (before torch 2)."""
+    """From ``Concrete Inputs``: scalars as text, else ``""``; None where there are none (before torch 2)."""
     strides: tuple[Argument, ...] | None = None
     """From ``Input Strides``; an expanded dimension (stride 0) is stored once and so read once."""
     paired_shapes: tuple[Argument, ...] | None = None

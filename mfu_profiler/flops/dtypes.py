@@ -23,7 +23,7 @@ class Dtype:
     size_byte: int
     """Bytes of one stored item."""
     precision: str | None
-    """``fp64``, ``fp32``, ``fp16``, ``bf16``, ``fp8``, ``fp4`` or ``int8``; None where no matmul unit is meant.
+    """``fp64``, ``fp32``, ``fp16``, ``bf16``, ``fp8``, ``fp4`` or ``int8``; None where no matmul runs in it.
 
     ``fp32`` may run as TF32: the dtype does not say. A complex dtype has the precision of its parts.
     """
@@ -93,7 +93,7 @@ def dtype_named(name: str) -> Dtype | None:
 
 
 def scalar_type_name(number: int) -> str | None:
-    """The dtype name behind a ``ScalarType`` argument, which traces record as a number: 15 is ``"BFloat16"``."""
+    """The dtype name behind a ``ScalarType`` argument, recorded as a number: 15 is ``"BFloat16"``."""
     return _SCALAR_TYPES.get(number)
 
 

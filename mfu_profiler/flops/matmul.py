@@ -144,7 +144,7 @@ def _two_products_cost(call: OpCall) -> OpCost:
 
 
 def _product_list_cost(call: OpCall) -> OpCost:
-    """``aten::_foreach_mm``: one product per pair. The trace names no dtypes inside a list: bytes are unknown."""
+    """``aten::_foreach_mm``: one product per pair. A trace names no dtypes inside a list: no bytes."""
     lefts, rights = shape_list_at(call, 0), shape_list_at(call, 1)
     require(len(lefts) == len(rights), "lists of different lengths")
     products = [product_shape(left, right) for left, right in zip(lefts, rights, strict=True)]
@@ -156,8 +156,7 @@ def _linear_gradients_cost(call: OpCall) -> OpCost:
     given, gradient = shape_at(call, 0), shape_at(call, 1)
     require(given[:-1] == gradient[:-1], "input and gradient have different rows")
     wanted = flags_at(call, 3) or (True, True)
-    reads = (1, 2) if wanted[0] else (1,)
-    reads += (0,) if wanted[1] else ()
+    reads = [1, *[2] * wanted[0], *[0] * wanted[1]]
     writes = [prod(given)] * wanted[0] + [given[-1] * gradient[-1]] * wanted[1]
     return OpCost(
         model_flop=2 * sum(wanted[:2]) * prod(gradient) * given[-1],

@@ -12,6 +12,7 @@ from functools import partial
 from math import prod
 
 from mfu_profiler.flops.arguments import (
+    NoCostError,
     dtype_at,
     int_at,
     require,
@@ -93,13 +94,10 @@ def _dynamic_int4_cost(call: OpCall) -> OpCost:
     """``aten::_dyn_quant_matmul_4bit(inp, packed_weights, block_size, in_features, out_features)``."""
     activations, k, n = shape_at(call, 0), int_at(call, 3), int_at(call, 4)
     if k is None or n is None:
-        require(False, "the sizes of the weight are not recorded")
-        raise AssertionError("unreachable")
+        raise NoCostError("the sizes of the weight are not recorded")
     require(activations[-1] == k and n >= 0, "inner dimensions differ")
     rows = prod(activations[:-1])
-    return OpCost(
-        2 * rows * k * n, byte=traffic_byte(call, (0, 1), [(rows * n, dtype_at(call, 0))])
-    )
+    return OpCost(2 * rows * k * n, byte=traffic_byte(call, (0, 1), [(rows * n, dtype_at(call, 0))]))
 
 
 def _sparse_product_cost(call: OpCall, sparse: int, dense: int, reads: tuple[int, ...]) -> OpCost:
@@ -158,4 +156,4 @@ PACKED_MATMUL_FORMULAS: Mapping[str, Formula] = {
     ),
     "aten::_sparse_semi_structured_linear": Formula(_sparse_linear_cost, operands=(0, 1)),
 }
-"""By op name. Products with unstructured sparse tensors have no formula: a trace does not say how full they are."""
+"""By op name. Unstructured sparse products have no formula: a trace does not say how full they are."""

@@ -17,15 +17,15 @@ _CAPPED = re.compile(
 )
 """Export variants with the SM count of an architecture but not its rate.
 
-H20: 148 TFLOP/s where the formula says 585; H800: fp64 fused off (peaks.csv). The others follow
-the same rules of 2023 to 2025 and have no sheet here.
+H20: 148 TFLOP/s where the formula says 585; H800: fp64 fused off (peaks.csv). The others were
+made for the same export rules and have no sheet here: refused on suspicion.
 """
 
 
 def vendor_of_reading(reading: DeviceReading) -> str | None:
     """The vendor by backend, else by name; None where neither tells."""
     if reading.backend is not None:
-        return _BACKEND_VENDORS[reading.backend]
+        return _BACKEND_VENDORS.get(reading.backend)
     return vendor_of(reading.name)
 
 

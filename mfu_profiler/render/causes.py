@@ -5,53 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["PARTITION_LABELS", "cause_label", "cause_meaning"]
+__all__ = ["ENDS", "PARTITION_CAUSES", "cause_words"]
 
-_MEANINGS: Mapping[str, str] = MappingProxyType(
+PARTITION_CAUSES = (
+    "compute",
+    "communication",
+    "copy",
+    "idle_data_loading",
+    "idle_synchronization",
+    "idle_host",
+    "idle_launch",
+    "idle_unexplained",
+)
+"""The fields of ``Partition``."""
+
+ENDS = frozenset({"peak", "mfu"})
+"""Rows of the waterfall that are no losses."""
+
+_WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "recomputation": "work done twice",
-        "optimizer matmuls": "not the model's work",
-        "precision": "not in the peak's precision",
-        "clocks": "clock under the datasheet's",
-        "matmul inefficiency": "slower than the peak",
-        "other kernels": "kernels without matmuls",
-        "compute": "kernels run",
-        "exposed communication": "no compute beside it",
-        "exposed copy": "no kernel beside it",
-        "data loading": "idle: waits for a batch",
-        "synchronization": "idle: host waited on it",
-        "host-bound": "idle: launch came late",
-        "launch latency": "idle: launch under way",
-        "unexplained": "idle: no cause in trace",
-        "profiler": "cost of recording",
+        "recomputation": ("recomputation", "work done twice"),
+        "optimizer_matmul": ("optimizer matmuls", "not the model's work"),
+        "precision": ("precision", "not in the peak's precision"),
+        "clocks": ("clocks", "clock under the datasheet's"),
+        "matmul_inefficiency": ("matmul inefficiency", "slower than the peak"),
+        "uncounted_kernels": ("uncounted kernels", "their FLOP are unknown"),
+        "other_kernels": ("other kernels", "kernels without matmuls"),
+        "compute": ("compute", "kernels run"),
+        "communication": ("exposed communication", "no compute beside it"),
+        "copy": ("exposed copy", "no kernel beside it"),
+        "idle_data_loading": ("data loading", "idle: waits for a batch"),
+        "idle_synchronization": ("synchronization", "idle: host waited on it"),
+        "idle_host": ("host-bound", "idle: launch came late"),
+        "idle_launch": ("launch latency", "idle: launch under way"),
+        "idle_unexplained": ("unexplained", "idle: no cause in trace"),
+        "profiler": ("profiler", "cost of recording"),
     }
 )
-"""Cause (design.md, section 6) -> what it means in a few words. ``idle`` is the device's."""
-
-PARTITION_LABELS: Mapping[str, str] = MappingProxyType(
-    {
-        "compute": "compute",
-        "communication": "exposed communication",
-        "copy": "exposed copy",
-        "idle_data_loading": "data loading",
-        "idle_synchronization": "synchronization",
-        "idle_host": "host-bound",
-        "idle_launch": "launch latency",
-        "idle_unexplained": "unexplained",
-    }
-)
-"""Field of ``Partition`` -> its cause's label."""
-
-_NOT_LOSSES = frozenset({"peak", "mfu"})
+"""Cause (design.md, section 6) -> its label and what it means. ``idle`` is the device's."""
 
 
-def cause_label(cause: str) -> str | None:
-    """``exposed_communication`` -> ``exposed communication``; None for the ends of the waterfall."""
-    label = cause.replace("_", " ")
-    label = "host-bound" if label == "host bound" else label
-    return None if label.lower() in _NOT_LOSSES else label
-
-
-def cause_meaning(label: str) -> str:
-    """A few words, or nothing for a cause that this table does not know."""
-    return _MEANINGS.get(label.removeprefix("idle: "), "")
+def cause_words(cause: str) -> tuple[str, str]:
+    """Label and meaning of a cause; an unknown one is its own label and means what it says."""
+    return _WORDS.get(cause, (cause.replace("_", " "), ""))

@@ -11,6 +11,7 @@ from mfu_profiler.units import count_text, flop_rate_column, percent_text, time_
 
 __all__ = ["fixes", "fixes_note", "kernel_lines"]
 
+
 def fixes(findings: Sequence[Finding]) -> tuple[Fix, ...]:
     """The findings in the report's order, which is their rank."""
     return tuple(

@@ -37,8 +37,10 @@ def is_lower_bound(report: Report) -> bool:
 def _mfu(report: Report) -> Fact:
     label = f"MFU {mfu_text(report)}"
     if report.mfu is None:
-        because = (report.mfu_unknown_because or "the report does not say why").splitlines()
-        return Fact(label, tuple(shown_text(line) for line in [*because, *_rate_without_peak(report)]), alarm=True)
+        because = (report.mfu_unknown_because or "the report does not say why").split("\n")
+        return Fact(
+            label, tuple(shown_text(line) for line in [*because, *_rate_without_peak(report)]), alarm=True
+        )
     lines = [_of_peak(report, report.mfu), _coverage(report.flop)]
     return Fact(label, tuple(line for line in lines if line))
 
@@ -65,7 +67,9 @@ def _coverage(flop: FlopInfo) -> str:
     if flop.coverage_fraction is None:
         return f"FLOP: {shown_text(flop.source)}" if flop.source else ""
     known = f"FLOP known for {percent_text(flop.coverage_fraction)} of compute-kernel time"
-    return known if flop.coverage_fraction >= LOW_COVERAGE_FRACTION else f"{known}; the true MFU may be higher"
+    return (
+        known if flop.coverage_fraction >= LOW_COVERAGE_FRACTION else f"{known}; the true MFU may be higher"
+    )
 
 
 def _hfu(report: Report) -> Fact | None:

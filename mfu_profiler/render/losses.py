@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mfu_profiler.analysis.report import Report
-from mfu_profiler.render.causes import PARTITION_LABELS, cause_label, cause_meaning
+from mfu_profiler.render.causes import ENDS, PARTITION_CAUSES, cause_words
 from mfu_profiler.render.names import shown_text
 from mfu_profiler.render.page import Fact, Loss
 from mfu_profiler.units import percent_text, time_text
@@ -66,30 +66,28 @@ def _all_losses(report: Report) -> list[Loss]:
 
 
 def _of_waterfall(report: Report) -> list[Loss]:
-    labelled = [(cause_label(row.cause), row) for row in report.waterfall]
-    return [
-        _loss(label, row.fraction, row.time_s, row.detail or cause_meaning(label))
-        for label, row in labelled
-        if label is not None
-    ]
+    rows = [row for row in report.waterfall if row.cause not in ENDS]
+    return [_loss(row.cause, row.fraction, row.time_s, row.detail) for row in rows]
 
 
 def _of_partition(report: Report) -> list[Loss]:
     if report.partition is None:
         return []
+    details = {row.cause: row.detail for row in report.waterfall}
     result: list[Loss] = []
-    for field, label in PARTITION_LABELS.items():
-        fraction: float = getattr(report.partition, field)
+    for cause in PARTITION_CAUSES:
+        fraction: float = getattr(report.partition, cause)
         seconds = None if report.step_time_s is None else fraction * report.step_time_s
-        result.append(_loss(label, fraction, seconds, cause_meaning(label)))
+        result.append(_loss(cause, fraction, seconds, details.get(cause, "")))
     return result
 
 
-def _loss(label: str, fraction: float, seconds: float | None, detail: str) -> Loss:
+def _loss(cause: str, fraction: float, seconds: float | None, detail: str) -> Loss:
+    label, meaning = cause_words(cause)
     return Loss(
         label=shown_text(label, 24),
         fraction=fraction,
         percent=percent_text(fraction),
         time="" if seconds is None else time_text(seconds),
-        detail=shown_text(detail, 72),
+        detail=shown_text(detail or meaning, 72),
     )

@@ -65,7 +65,11 @@ def _inert(character: str) -> str:
 
 def _overview_blocks(summary: Overview) -> list[str]:
     heading = f"## {escaped(summary.heading)}"
-    return [heading, _table(summary.columns, "r" * len(summary.columns), summary.rows)] if summary.rows else [heading]
+    return (
+        [heading, _table(summary.columns, "r" * len(summary.columns), summary.rows)]
+        if summary.rows
+        else [heading]
+    )
 
 
 def _page_blocks(content: Page) -> list[str]:
@@ -96,7 +100,8 @@ def _facts(facts: Sequence[Fact]) -> str:
 def _losses(losses: Sequence[Loss]) -> str:
     full = max(abs(loss.fraction) for loss in losses)
     rows = (
-        (loss.label, bar(loss.fraction, full, _BAR_WIDTH), loss.percent, loss.time, loss.detail) for loss in losses
+        (loss.label, bar(loss.fraction, full, _BAR_WIDTH), loss.percent, loss.time, loss.detail)
+        for loss in losses
     )
     return _table(("cause", "", "of the step", "time", ""), "llrrl", rows)
 
@@ -113,7 +118,15 @@ def _fixes(fixes: Sequence[Fix]) -> str:
 def _kernels(kernels: Sequence[KernelLine], unit: str) -> str:
     names = fitted_names([kernel.name for kernel in kernels], _NAME_WIDTH)
     rows = (
-        (code_span(name), kernel.kind, kernel.calls, kernel.time, kernel.rate, kernel.of_peak, code_span(kernel.origin))
+        (
+            code_span(name),
+            kernel.kind,
+            kernel.calls,
+            kernel.time,
+            kernel.rate,
+            kernel.of_peak,
+            code_span(kernel.origin),
+        )
         for name, kernel in zip(names, kernels, strict=True)
     )
     columns = ("kernel", "kind", "calls", "time", unit, "of peak", "called by")

@@ -4,8 +4,8 @@ A trace is untrusted. A name may hold terminal escapes, newlines, marks that rev
 direction, or ten kilobytes of C++ template arguments. ``visible`` makes the first harmless,
 ``short_name`` makes kernel names readable, ``fitted`` makes anything fit.
 
->>> shown_name("void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float> >(int)", 60)
-'vectorized_elementwise_kernel<CUDAFunctor_add>'
+>>> shown_name("void at::native::elementwise_kernel<4, at::native::CUDAFunctor_add<float> >(int)", 60)
+'elementwise_kernel<CUDAFunctor_add>'
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST_NAME = 20_000
 _LEAST_HEAD = 8
 """Cells of a name's head that must stay for it to be recognised."""
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories: controls, formats (bidi and zero-width marks), surrogates, private, unassigned, line breaks."""
+"""Unicode categories: controls, formats (bidi, zero width), surrogates, private, unassigned, line breaks."""
 _COMBINING = frozenset({"Mn", "Me"})
 _MOST_COMBINING = 2
 """Marks on one letter that languages need; more of them climb over the neighbouring lines."""
@@ -35,7 +35,7 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def visible(text: str) -> str:
-    r"""The text on one line, with whatever does not print shown as an escape: ``\x1b``, ``\u202e``, ``\n``."""
+    r"""The text on one line, what does not print shown as an escape: ``\x1b``, ``\u202e``, ``\n``."""
     if text.isascii() and text.isprintable():
         return text
     shown: list[str] = []

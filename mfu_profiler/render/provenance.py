@@ -15,8 +15,8 @@ _MOST_WINDOWS = 4
 """Windows of one role that are named; the rest are counted."""
 
 _WORDS = (
-    "MFU: FLOP that the model needs / (step time x peak); HFU: FLOP executed",
-    "exposed: while no compute kernel runs; idle: nothing runs on the device",
+    "MFU: FLOP the model needs / (step time x peak). HFU: FLOP run",
+    "exposed: no compute kernel runs. idle: nothing runs on the device",
 )
 
 

@@ -77,7 +77,11 @@ _COMMUNICATION = (
         r"(?<!fb)(?:gemm|matmul)\w*(?:all_?reduce|reduce_?scatter)|all_?gather\w*(?:gemm|matmul)",
         "bytedance/flux; NVIDIA/TensorRT-LLM gemmAllReduce",
     ),
-    _rule("communication", r"nccl|rccl|msccl", "NVIDIA/nccl src/device/generate.py; ROCm/rccl; microsoft/mscclpp"),
+    _rule(
+        "communication",
+        r"nccl|rccl|msccl",
+        "NVIDIA/nccl src/device/generate.py; ROCm/rccl; microsoft/mscclpp",
+    ),
     _rule("communication", r"nvshmem|rocshmem|ishmem", "NVSHMEM, rocSHMEM and Intel SHMEM device code"),
     _rule(
         "communication",
@@ -100,7 +104,9 @@ _COMMUNICATION = (
 # An embedding backward that updates its table in place (rowwise Adagrad) is the embedding's time; rotary
 # "embedding" is arithmetic on activations. "fbgemm_gpu" must not reach the matmul rows.
 _EMBEDDING = (
-    _rule("elementwise", r"rotary|(?<![a-z])rope|rope(?![a-z])", "vLLM csrc/pos_encoding_kernels.cu; apex; TE"),
+    _rule(
+        "elementwise", r"rotary|(?<![a-z])rope|rope(?![a-z])", "vLLM csrc/pos_encoding_kernels.cu; apex; TE"
+    ),
     _rule(
         "embedding",
         r"embedding|bounds_check_indices|linearize_index|lxu_cache|lfu_cache|uvm_cache",
@@ -181,7 +187,9 @@ _CONVOLUTION = (
 
 # "gemv", "dot", epilogues and split-K sums are parts of a product's time.
 _MATMUL = (
-    _rule("elementwise", r"(?:lstm|gru|rnn)_?(?:elementwise|cell)|elemwisernn", "cuDNN; ATen/native/cuda/RNN.cu"),
+    _rule(
+        "elementwise", r"(?:lstm|gru|rnn)_?(?:elementwise|cell)|elemwisernn", "cuDNN; ATen/native/cuda/RNN.cu"
+    ),
     _rule("matmul", r"rnn_blockpersist|persistrnn", "cuDNN persistent RNN: the recurrent product itself"),
     _rule(
         "matmul",
@@ -221,8 +229,16 @@ _NORMALIZATION = (
 # Quantizing rescales and rounds each value: pointwise, also where it transposes or takes a block's maximum.
 # Filling is a memset, and a copy that converts is a copy: neither computes.
 _MEMORY = (
-    _rule("elementwise", r"quanti|_quant_|(?<![a-z])cast_", "TransformerEngine; vLLM; torchao; trace tracelens_b200_tp"),
-    _rule("reduction", r"top_?k|(?:radix|bitonic|merge|segmented)_?sort", "ATen/native/cuda/{Sort.cu,TensorTopK.cu}"),
+    _rule(
+        "elementwise",
+        r"quanti|_quant_|(?<![a-z])cast_",
+        "TransformerEngine; vLLM; torchao; trace tracelens_b200_tp",
+    ),
+    _rule(
+        "reduction",
+        r"top_?k|(?:radix|bitonic|merge|segmented)_?sort",
+        "ATen/native/cuda/{Sort.cu,TensorTopK.cu}",
+    ),
     _rule(
         "memory",
         r"index_?(?:elementwise|copy|put|select|func|add|fill|kernel)|gather|scatter|catarray|masked_select",
@@ -258,7 +274,11 @@ _POINTWISE = (
         r"act_and_mul|(?<!linear_)(?<!mlp_)(?:gelu|silu|swi_?glu|geglu|(?<![a-z])relu)|upsample|grid_sampler|amp_update_scale",
         "vLLM csrc/activation_kernels.cu; ATen/native/cuda: each output from a constant number of inputs",
     ),
-    _rule("elementwise", r"nll_loss_backward|nllcriterion_updategradinput", "ATen/native/cuda/Loss.cu, NLLLoss2d.cu"),
+    _rule(
+        "elementwise",
+        r"nll_loss_backward|nllcriterion_updategradinput",
+        "ATen/native/cuda/Loss.cu, NLLLoss2d.cu",
+    ),
 )
 
 # Many elements in, fewer or reordered out: sums, scans, sorts, pooling, losses, routing of experts. The

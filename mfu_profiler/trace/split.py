@@ -13,8 +13,8 @@ from mfu_profiler.trace.events import Metadata, Number
 from mfu_profiler.trace.host_calls import (
     is_data_loading,
     is_optimizer_step,
-    is_optimizer_zero_grad,
-    step_mark_number,
+    is_zero_grad,
+    is_step_mark,
 )
 from mfu_profiler.trace.nesting import sorted_by_nesting
 from mfu_profiler.trace.timeline import (
@@ -169,10 +169,10 @@ def _move_marks(tables: dict[str, Columns], names: tuple[str, ...]) -> None:
 
     def is_mark(name: str) -> bool:
         return (
-            step_mark_number(name) is not None
+            is_step_mark(name) is not None
             or is_data_loading(name)
             or is_optimizer_step(name)
-            or is_optimizer_zero_grad(name)
+            or is_zero_grad(name)
         )
 
     op, annotation = tables["op"], tables["annotation"]

@@ -29,7 +29,9 @@ HOSTILE_NAME = (
     "<script>alert(1)</script>|`x`**b**[link](https://evil.example)\x1b[31mred\x9b2J\x07\r\n# heading\n"
     "\u202egnp.exe\u2066\u200b\ud800@everyone [bold red]markup[/bold red] &lt; \\"
 )
-LONG_NAME = "void at::native::elementwise_kernel<" + "std::tuple<" * 700 + "float" + ">" * 700 + ">(int)" + "x" * 2000
+LONG_NAME = (
+    "void at::native::elementwise_kernel<" + "std::tuple<" * 700 + "float" + ">" * 700 + ">(int)" + "x" * 2000
+)
 
 
 def resnet() -> Report:
@@ -86,22 +88,20 @@ def resnet() -> Report:
         waterfall=waterfall(
             step_s,
             {
-                "matmul inefficiency": (0.204, "dgrad_engine, wgrad_alg0_engine"),
-                "other kernels": (0.076, "batch_norm, relu"),
-                "exposed communication": (0.0, ""),
-                "exposed copy": (0.012, "host to device, pageable"),
-                "data loading": (0.326, ""),
-                "synchronization": (0.003, ""),
-                "host-bound": (0.093, ""),
-                "launch latency": (0.005, ""),
-                "unexplained": (0.0, ""),
+                "matmul_inefficiency": (0.204, "dgrad_engine, wgrad_alg0_engine"),
+                "other_kernels": (0.076, "batch_norm, relu"),
+                "communication": (0.0, ""),
+                "copy": (0.012, "host to device, pageable"),
+                "idle_data_loading": (0.326, ""),
+                "idle_synchronization": (0.003, ""),
+                "idle_host": (0.093, ""),
+                "idle_launch": (0.005, ""),
+                "idle_unexplained": (0.0, ""),
             },
         ),
         findings=_findings(),
         kernels=_kernels(),
-        ops=(
-            OpRow("aten::convolution", "[32, 3, 224, 224]", 53.0, 0.041, 0.23, 2.6e11, 6.3e12, 0.4, None),
-        ),
+        ops=(OpRow("aten::convolution", "[32, 3, 224, 224]", 53.0, 0.041, 0.23, 2.6e11, 6.3e12, 0.4, None),),
         checks=(
             Check("parts sum to the window", True, "to the nanosecond"),
             Check("no dropped launches", True, "every kernel has its launch"),
@@ -122,7 +122,9 @@ def waterfall(step_s: float, parts: Mapping[str, tuple[float, str]]) -> tuple[Wa
 def _windows() -> tuple[WindowInfo, ...]:
     def window(label: str, start_ms: int, length_ms: int, role: str) -> WindowInfo:
         ns = 1_000_000
-        return WindowInfo(label, start_ms * ns, length_ms * ns, role, length_ms * ns, 0, 0, 0, 0, 0, 0, 0, None)
+        return WindowInfo(
+            label, start_ms * ns, length_ms * ns, role, length_ms * ns, 0, 0, 0, 0, 0, 0, 0, None
+        )
 
     return (
         window("ProfilerStep#4", 0, 231, "startup"),
@@ -282,11 +284,18 @@ def low_coverage() -> Report:
             causal_model_per_step=6.9e11,
         ),
         trace=replace(
-            sample.trace, truncated=True, truncated_because="the JSON ends inside event 104,513", world_size=8, rank=3
+            sample.trace,
+            truncated=True,
+            truncated_because="the JSON ends inside event 104,513",
+            world_size=8,
+            rank=3,
         ),
         windows=(*sample.windows, replace(sample.windows[0], label="ProfilerStep#10", role="pause")),
         steps=replace(sample.steps, pause_fraction=0.12),
-        checks=(*sample.checks, Check("kernels do not overlap", False, "31 overlaps on stream 7, 13 µs at most")),
+        checks=(
+            *sample.checks,
+            Check("kernels do not overlap", False, "31 overlaps on stream 7, 13 µs at most"),
+        ),
         findings=(),
     )
 
@@ -294,7 +303,11 @@ def low_coverage() -> Report:
 def with_gain() -> Report:
     """FP8 beside bf16: kernels run faster than the reference peak allows, which is a gain."""
     sample = resnet()
-    parts = {"precision": (-0.08, "fp8 matmuls"), "matmul inefficiency": (0.5, ""), "other kernels": (0.299, "")}
+    parts = {
+        "precision": (-0.08, "fp8 matmuls"),
+        "matmul_inefficiency": (0.5, ""),
+        "other_kernels": (0.299, ""),
+    }
     return replace(sample, waterfall=waterfall(0.1762, parts))
 
 
@@ -317,9 +330,7 @@ def hostile() -> Report:
     return replace(
         sample,
         trace=replace(sample.trace, path=evil, truncated_because=evil, torch_version=evil),
-        device=replace(
-            sample.device, name=evil, backend=evil, precision=evil, peak_source=evil
-        ),
+        device=replace(sample.device, name=evil, backend=evil, precision=evil, peak_source=evil),
         flop=replace(sample.flop, source=evil, uncounted=(evil, LONG_NAME)),
         steps=replace(sample.steps, source=evil),
         copy_by_direction={evil: 0.01},
@@ -329,7 +340,15 @@ def hostile() -> Report:
         findings=(finding, finding),
         kernels=tuple(
             kernel(name, evil, 1e9, 1.0, flop=1e30, achieved_flop_per_s=1e30, op=evil, location=evil)
-            for name in (evil, LONG_NAME, "", "\u202e" * 50, "日本語の名前" * 30, "_Z" + "9" * 5000, "<" * 9000)
+            for name in (
+                evil,
+                LONG_NAME,
+                "",
+                "\u202e" * 50,
+                "日本語の名前" * 30,
+                "_Z" + "9" * 5000,
+                "<" * 9000,
+            )
         ),
         ops=(OpRow(evil, evil, 1.0, 1.0, 1.0, None, None, None, evil),),
         checks=(Check(evil, False, LONG_NAME), Check(evil, True, evil)),

@@ -11,10 +11,20 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
-from mfu_profiler.analysis.report import Report
+from mfu_profiler.analysis.report import Partition, Report
 from mfu_profiler.render import render_json, render_markdown, render_terminal
 from mfu_profiler.render.bars import bar
-from tests.render.sample import SAMPLES, hostile, kernel, low_coverage, ranks, resnet, unknown_device, with_gain
+from mfu_profiler.render.causes import PARTITION_CAUSES, cause_words
+from tests.render.sample import (
+    SAMPLES,
+    hostile,
+    kernel,
+    low_coverage,
+    ranks,
+    resnet,
+    unknown_device,
+    with_gain,
+)
 
 Render = Callable[[Sequence[Report]], str]
 
@@ -54,7 +64,7 @@ def test_the_page_answers_how_much_where_what_first_and_why(renderer: str) -> No
         "The device waits for the data loader",
         "torch.compile",
         "of peak",
-        "dgrad",
+        "aten::cudnn_convolution_backward_input at",
         "come from",
         "900 GB/s",
         "778 GFLOP a step",
@@ -107,8 +117,18 @@ def test_several_reports_begin_with_one_table(renderer: str) -> None:
 
 def test_gains_are_drawn_as_gains_and_come_last() -> None:
     losses = plain([with_gain()]).split("went\n")[1].splitlines()[:3]
-    assert [line.split("  ")[1].strip() for line in losses] == ["matmul inefficiency", "other kernels", "precision"]
+    assert [line.split("  ")[1].strip() for line in losses] == [
+        "matmul inefficiency",
+        "other kernels",
+        "precision",
+    ]
     assert "░" in losses[2] and "-8.0 %" in losses[2] and "█" not in losses[2]
+
+
+def test_every_cause_of_the_partition_has_words() -> None:
+    assert [field.name for field in fields(Partition)] == list(PARTITION_CAUSES)
+    assert all(cause_words(cause)[1] for cause in PARTITION_CAUSES)
+    assert cause_words("new_cause") == ("new cause", "")
 
 
 def test_bars_are_exact_to_an_eighth_of_a_cell() -> None:
@@ -179,7 +199,9 @@ def test_markdown_of_a_hostile_trace_holds_no_html_no_link_and_whole_tables() ->
 def test_markdown_shows_names_as_they_are() -> None:
     blocks = MarkdownIt("commonmark").enable("table").parse(render_markdown([resnet()]))
     cells = [block.children or [] for block in blocks if block.type == "inline"]
-    texts = ["".join(token.content for token in cell if token.type in {"text", "code_inline"}) for cell in cells]
+    texts = [
+        "".join(token.content for token in cell if token.type in {"text", "code_inline"}) for cell in cells
+    ]
     assert "volta_scudnn_128x64_stridedB_splitK_xregs_large_nn_v1" in texts
     assert "vectorized_elementwise_kernel<CUDAFunctor_add>" in texts
     assert any("torch.compile(model)" in text for text in texts)
@@ -215,8 +237,8 @@ def test_json_has_the_schema_that_was_promised() -> None:
         "trace": "path rank world_size events truncated",
         "device": "name backend precision peak_flop_per_s peak_source sm_count",
         "flop": "model_per_step hardware_per_step source coverage_fraction",
-        "partition": "compute communication copy idle_data_loading idle_synchronization idle_host idle_launch "
-        "idle_unexplained",
+        "partition": "compute communication copy idle_data_loading idle_synchronization idle_host "
+        "idle_launch idle_unexplained",
     }
     for part, keys in promised.items():
         assert set(keys.split()) <= set(content if part is None else content[part])

@@ -1,0 +1,86 @@
+"""From 100 % of peak down to the MFU: every lost point has one cause, and the parts add up.
+
+With ``W`` the time of the averaged windows, ``P`` the reference peak, ``p`` a kernel's own peak and ``t`` its
+share of the compute time::
+
+    mfu                 model FLOP / (W P)
+    recomputation       FLOP executed again / (W P)
+    optimizer_matmul    FLOP of the optimizer / (W P)
+    precision           sum(FLOP / p - FLOP / P) / W              < 0 where kernels run at a higher peak
+    matmul_inefficiency (sum t - sum FLOP / p) / W                < 0 for faster algorithms (Winograd)
+    uncounted_kernels   t of kernels whose FLOP are unknown / W
+    other_kernels       the rest of compute / W
+    communication, copy, idle_*                                   as in the partition
+
+The compute rows sum to the compute part by construction, and the parts of the partition sum to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mfu_profiler.analysis.report import Partition, WaterfallRow
+
+__all__ = ["ComputeSplit", "waterfall"]
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeSplit:
+    """Fractions of the averaged windows at the reference peak that make up the compute part."""
+
+    mfu: float
+    recomputation: float
+    optimizer_matmul: float
+    precision: float
+    matmul_inefficiency: float
+    uncounted_kernels: float
+
+
+def waterfall(
+    partition: Partition, split: ComputeSplit | None, step_time_s: float, details: dict[str, str]
+) -> tuple[WaterfallRow, ...]:
+    """Rows from ``peak`` (1) to ``mfu``; all but the first sum to 1.
+
+    Args:
+        partition: of the averaged windows.
+        split: of its compute part; None where MFU is unknown: compute then stands whole.
+        step_time_s: turns fractions into times.
+        details: a few words for a row, by cause.
+    """
+    rows = [("peak", 1.0)]
+    if split is None:
+        rows.append(("compute", partition.compute))
+    else:
+        counted = (
+            split.mfu
+            + split.recomputation
+            + split.optimizer_matmul
+            + split.precision
+            + split.matmul_inefficiency
+            + split.uncounted_kernels
+        )
+        for cause in ("recomputation", "optimizer_matmul", "precision", "uncounted_kernels"):
+            if value := getattr(split, cause):
+                rows.append((cause, value))
+        rows.append(("matmul_inefficiency", split.matmul_inefficiency))
+        rows.append(("other_kernels", partition.compute - counted))
+    rows += [
+        ("communication", partition.communication),
+        ("copy", partition.copy),
+        ("idle_data_loading", partition.idle_data_loading),
+        ("idle_synchronization", partition.idle_synchronization),
+        ("idle_host", partition.idle_host),
+        ("idle_launch", partition.idle_launch),
+        ("idle_unexplained", partition.idle_unexplained),
+    ]
+    if split is not None:
+        rows.append(("mfu", split.mfu))
+    return tuple(
+        WaterfallRow(
+            cause=cause,
+            fraction=fraction,
+            time_s=None if cause == "peak" else fraction * step_time_s,
+            detail=details.get(cause, ""),
+        )
+        for cause, fraction in rows
+    )

@@ -1,0 +1,135 @@
+"""Work items: what occupies the device, one row each, whether kernels on an accelerator or ops on a CPU.
+
+The rest of the analysis (FLOP, efficiency, tables) is the same for both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mfu_profiler.analysis.activity_kinds import ActivityKinds
+from mfu_profiler.analysis.attribution import Attribution
+from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
+from mfu_profiler.trace.nesting import Nesting
+from mfu_profiler.trace.timeline import Timeline
+
+__all__ = ["Work", "device_work", "host_work"]
+
+Int64 = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
+Int8 = npt.NDArray[np.int8]
+Bool = npt.NDArray[np.bool_]
+Float64 = npt.NDArray[np.float64]
+
+_OTHER = KERNEL_KINDS.index("other")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Compute kernels (or ops of a CPU), equally long columns."""
+
+    name: Int32
+    """Id into ``Timeline.names``."""
+    kind: Int8
+    """Index into ``KERNEL_KINDS``."""
+    start_ns: Int64
+    end_ns: Int64
+    time_ns: Int64
+    """Its own duration: for an op of a CPU without the ops inside it."""
+    share_ns: Float64
+    """Its part of the compute time of the averaged windows: concurrent kernels share each instant equally."""
+    op: Int64
+    has_op: Bool
+    cost_op: Int64
+    """Row of the op whose FLOP it helps to execute."""
+    has_cost_op: Bool
+    is_communication: Bool
+
+    def __len__(self) -> int:
+        return len(self.name)
+
+
+def device_work(
+    timeline: Timeline, kinds: ActivityKinds, joined: Attribution, windows: tuple[Int64, Int64]
+) -> Work:
+    """Kernels of a device, communication included (its share is 0).
+
+    Args:
+        windows: starts and ends of the averaged windows.
+    """
+    activities = timeline.activities
+    rows = np.flatnonzero(~kinds.is_copy)
+    share = np.zeros(len(activities))
+    compute = kinds.is_compute
+    share[compute] = _shared_time(activities.start_ns[compute], activities.end_ns[compute], *windows)
+    return Work(
+        name=activities.name[rows],
+        kind=kinds.kernel_kind[rows],
+        start_ns=activities.start_ns[rows],
+        end_ns=activities.end_ns[rows],
+        time_ns=(activities.end_ns - activities.start_ns)[rows],
+        share_ns=share[rows],
+        op=joined.op[rows],
+        has_op=joined.has_op[rows],
+        cost_op=joined.cost_op[rows],
+        has_cost_op=joined.has_cost_op[rows] & compute[rows],
+        is_communication=kinds.is_communication[rows],
+    )
+
+
+def host_work(timeline: Timeline, nesting: Nesting, is_leaf_formula: Bool, compute_kept: Bool) -> Work:
+    """Ops of a CPU. One with a formula stands for all ops inside it; others count their own time.
+
+    Args:
+        is_leaf_formula: ops with a formula and none inside.
+        compute_kept: ops that count as compute in an averaged window.
+    """
+    ops = timeline.ops
+    everything = np.arange(len(ops))
+    _, is_inside = nesting.parent_among(everything, is_leaf_formula)
+    duration = ops.end_ns - ops.start_ns
+    own = duration.copy()
+    counted_child = nesting.has_parent & ~is_inside
+    np.subtract.at(own, nesting.parent[counted_child], duration[counted_child])
+    own = np.where(is_leaf_formula, duration, np.maximum(own, 0))
+    rows = np.flatnonzero(~is_inside)
+    return Work(
+        name=ops.name[rows],
+        kind=np.full(len(rows), _OTHER, np.int8),
+        start_ns=ops.start_ns[rows],
+        end_ns=ops.end_ns[rows],
+        time_ns=own[rows],
+        share_ns=np.where(compute_kept[rows], own[rows], 0).astype(np.float64),
+        op=rows.astype(np.int64),
+        has_op=np.ones(len(rows), np.bool_),
+        cost_op=rows.astype(np.int64),
+        has_cost_op=is_leaf_formula[rows],
+        is_communication=np.zeros(len(rows), np.bool_),
+    )
+
+
+def _shared_time(start_ns: Int64, end_ns: Int64, window_start_ns: Int64, window_end_ns: Int64) -> Float64:
+    """ns of each interval inside the windows, where ``n`` concurrent intervals get ``1/n`` of an instant each.
+
+    ::
+
+        a  ######....        a: 3 + 2/2 + 0      b: 2/2 + 2
+        b  ...####...
+    """
+    if not len(start_ns):
+        return np.zeros(0)
+    times = np.concatenate([start_ns, end_ns, window_start_ns, window_end_ns])
+    running = np.repeat([1, -1, 0, 0], [len(start_ns), len(end_ns), len(window_start_ns), len(window_end_ns)])
+    counted = np.repeat([0, 0, 1, -1], [len(start_ns), len(end_ns), len(window_start_ns), len(window_end_ns)])
+    order = np.argsort(times, kind="stable")
+    times = times[order]
+    concurrent = np.cumsum(running[order])[:-1]
+    in_window = np.cumsum(counted[order])[:-1] > 0
+    lengths = np.where(in_window, np.diff(times), 0)
+    share = np.concatenate([[0.0], np.cumsum(lengths / np.maximum(concurrent, 1))])
+    return np.asarray(
+        share[np.searchsorted(times, end_ns)] - share[np.searchsorted(times, start_ns)], np.float64
+    )

@@ -1,0 +1,1 @@
+"""Tests of ``mfu_profiler.flops``; a package, so that they share ``helpers``."""
