@@ -1,0 +1,37 @@
+"""Profiler-driven MFU diagnostics for PyTorch: how much of the machine a training step uses, and why not more.
+
+::
+
+    report = mfu_profiler.analyze("trace.json.gz")
+    report.mfu, report.partition, report.findings
+
+Names are imported when first used, so that ``python -m mfu_profiler --help`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mfu_profiler.analysis import Report, analyze, analyze_all
+    from mfu_profiler.errors import MfuProfilerError
+
+__all__ = ["MfuProfilerError", "Report", "analyze", "analyze_all"]
+
+_HOMES = {
+    "MfuProfilerError": "mfu_profiler.errors",
+    "Report": "mfu_profiler.analysis",
+    "analyze": "mfu_profiler.analysis",
+    "analyze_all": "mfu_profiler.analysis",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -38,6 +38,8 @@ class Attribution:
     has_cost_op: Bool
     nesting: Nesting
     """Of ``Timeline.ops``."""
+    is_leaf_formula: Bool
+    """Ops (not activities) that have a formula and enclose no other op that has."""
 
 
 def attribution(timeline: Timeline, has_formula: Callable[[str], bool]) -> Attribution:
@@ -67,7 +69,7 @@ def attribution(timeline: Timeline, has_formula: Callable[[str], bool]) -> Attri
     own = leaf[named[rows]] if len(rows) else np.zeros(0, np.bool_)
     cost_op[rows] = np.where(own, named[rows], above)
     has_cost_op[rows] = own | has_above
-    return Attribution(op, has_op, cost_op, has_cost_op, nesting)
+    return Attribution(op, has_op, cost_op, has_cost_op, nesting, leaf)
 
 
 def _leaf_formula_ops(timeline: Timeline, nesting: Nesting, has_formula: Callable[[str], bool]) -> Bool:

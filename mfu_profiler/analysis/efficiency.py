@@ -138,26 +138,38 @@ def compute_split(
     reference_peak: float,
     averaged_time_s: float,
     step_count: int,
+    given_kinds: tuple[int, ...] = (),
 ) -> ComputeSplit:
     """The FLOP rows of the waterfall, as fractions of the averaged windows.
 
     Args:
+        unknown: items whose FLOP are unknown.
         peaks: FLOP/s by precision; a kernel whose precision has none is judged at the reference.
         reference_peak: FLOP/s.
         averaged_time_s: length of the averaged windows together.
         step_count: how many they are.
+        given_kinds: where the user gives the FLOP of a step, kinds of kernels that execute them even
+            where shapes do not tell: all of them are then judged at the reference.
     """
     whole = averaged_time_s * reference_peak
+    executed_s = flop.hardware * step_count / reference_peak
+    given = unknown & np.isin(work.kind, given_kinds)
     counted = item.has_flop & (work.share_ns > 0) & (item.flop > 0)
-    own = np.array([peaks.get(name, reference_peak) if name else reference_peak for name in precisions])  # type: ignore[call-overload]
-    ideal_s = item.flop[counted] / own[item.cost[counted]] if counted.any() else np.zeros(0)
-    busy_s = float(work.share_ns[counted].sum()) / 1e9
-    executed = flop.hardware * step_count
+    own = np.array([_peak_of(name, peaks, reference_peak) for name in precisions])
+    ideal_s = float((item.flop[counted] / own[item.cost[counted]]).sum()) if counted.any() else 0.0
+    if given_kinds:
+        ideal_s = executed_s
+    busy_s = float(work.share_ns[counted | given].sum()) / 1e9
     return ComputeSplit(
         mfu=flop.model * step_count / whole,
         recomputation=flop.recomputed * step_count / whole,
         optimizer_matmul=flop.optimizer * step_count / whole,
-        precision=(float(ideal_s.sum()) - executed / reference_peak) / averaged_time_s,
-        matmul_inefficiency=(busy_s - float(ideal_s.sum())) / averaged_time_s,
-        uncounted_kernels=float(work.share_ns[unknown].sum()) / 1e9 / averaged_time_s,
+        precision=(ideal_s - executed_s) / averaged_time_s,
+        matmul_inefficiency=(busy_s - ideal_s) / averaged_time_s,
+        uncounted_kernels=float(work.share_ns[unknown & ~given].sum()) / 1e9 / averaged_time_s,
     )
+
+
+def _peak_of(name: str | None, peaks: Mapping[Precision, float], reference_peak: float) -> float:
+    known = {str(precision): peak for precision, peak in peaks.items()}
+    return known.get(name or "", reference_peak)

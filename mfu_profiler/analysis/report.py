@@ -22,6 +22,7 @@ __all__ = [
     "Scale",
     "StepsInfo",
     "TraceInfo",
+    "UncountedKernel",
     "WaterfallRow",
     "WindowInfo",
 ]
@@ -81,6 +82,8 @@ class StepsInfo:
     """What marked the steps, e.g. ``device windows of ProfilerStep``."""
     spread_fraction: float | None
     """Standard deviation over mean of the averaged windows; None for a single one."""
+    fastest_s: float | None
+    slowest_s: float | None
     pause_fraction: float
     """Share of the recorded wall time that went into pauses."""
 
@@ -90,6 +93,8 @@ class TraceInfo:
     path: str
     rank: int | None
     world_size: int | None
+    process: str | None
+    """Id of the host process; tells ranks apart in a merged trace."""
     events: int
     truncated: bool
     truncated_because: str | None
@@ -108,9 +113,18 @@ class DeviceInfo:
     peak_flop_per_s: float | None
     """Dense peak at that precision."""
     peak_source: str | None
-    """``datasheet``, ``datasheet (low confidence)``, ``given`` or ``estimate``; with details."""
+    """``datasheet``, ``given`` or ``estimate``."""
+    peak_detail: str | None
+    """What else is to know of it, e.g. ``42 of 108 SMs (MIG)`` or ``low confidence``; None for nothing."""
     memory_byte_per_s: float | None
     sm_count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UncountedKernel:
+    name: str
+    fraction: float
+    """Of the compute-kernel time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +139,8 @@ class FlopInfo:
     """``shapes in the trace`` or ``given``."""
     coverage_fraction: float | None
     """Share of compute-kernel time whose FLOP are known."""
-    uncounted: tuple[str, ...]
-    """The largest kernels whose FLOP are unknown, with their share of compute-kernel time."""
+    uncounted: tuple[UncountedKernel, ...]
+    """The largest kernels whose FLOP are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +163,7 @@ class HostIdle:
     reason: str
     """``dispatch``, ``allocator``, ``compilation``, ``garbage collection``, ``host stall``, or ``no ops``."""
     fraction: float
-    """Of the step."""
+    """Of the step; over all rows they sum to the partition's ``idle_host``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +247,9 @@ class Report:
     mfu: float | None
     hfu: float | None
     mfu_unknown_because: str | None
+    """One line; None where MFU is known."""
+    mfu_unknown_hints: tuple[str, ...]
+    """What to type to get it."""
     step_time_s: float | None
     """Mean over the averaged windows."""
     step_times_s: tuple[float, ...]

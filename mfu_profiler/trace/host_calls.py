@@ -1,9 +1,9 @@
 """What a host-side call or annotation does, by its name: launches, waits, copies, collectives, steps.
 
-Runtime calls (``cudaLaunchKernel``, ``hipStreamSynchronize``, ``urEnqueueKernelLaunch``) are looked up by exact
-name; a name that the table lacks falls to a pattern of its family, so that a new variant of a known call is
-still understood. Versions and per-thread-stream suffixes (``cuMemAlloc_v2``, ``cudaMemcpyAsync_ptsz``) are
-taken off first. No public trace or source names the calls of MTIA, so those are ``"other"``.
+Runtime calls (``cudaLaunchKernel``, ``hipStreamSynchronize``, ``urEnqueueKernelLaunch``) are looked up by
+exact name; a name that the table lacks falls to a pattern of its family, so that a new variant of a known
+call is still understood. Suffixes of version and per-thread stream (``cuMemAlloc_v2``, ``cudaMemcpy_ptds``)
+are taken off first. No public source names the calls of MTIA, so those are ``"other"``.
 
 >>> host_call_kind("cudaLaunchKernelExC_ptsz"), host_call_kind("cudaStreamWaitEvent")
 ('launch', 'event')
@@ -32,18 +32,16 @@ __all__ = [
 ]
 
 HostCallKind = Literal["launch", "sync", "copy", "allocate", "event", "other"]
-"""``launch`` enqueues kernels; ``sync`` blocks the host until device work is done; ``copy`` enqueues or performs
+"""``launch`` enqueues kernels; ``sync`` blocks the host until device work is done; ``copy`` enqueues or does
 a memcpy or memset; ``event`` records, asks or orders and never blocks."""
 
 DATA_MARK: Final = "mfu_profiler.data"
 """The annotation that the user's own ``run.data()`` span writes."""
 
-# Sources: CUDA Runtime and Driver API reference; HIP API reference; kineto libkineto/src/CuptiCbidRegistry.cpp
-# and roctracer; Unified Runtime (UR) and Level Zero specifications, and pytorch/kineto#1024 for the UR names.
+# Sources: CUDA Runtime and Driver API reference; HIP API reference; Unified Runtime (UR) and Level Zero
+# specifications; kineto libkineto/src/CuptiCbidRegistry.cpp and pytorch/kineto#1024 for what is recorded.
 _GRAPH_LAUNCHES: Final = frozenset(
-    """
-    cudaGraphLaunch cuGraphLaunch hipGraphLaunch urEnqueueCommandBufferExp urEnqueueGraphExp
-    """.split()
+    {"cudaGraphLaunch", "cuGraphLaunch", "hipGraphLaunch", "urEnqueueCommandBufferExp", "urEnqueueGraphExp"}
 )
 
 _EXACT: Final[Mapping[HostCallKind, str]] = {
@@ -53,7 +51,8 @@ _EXACT: Final[Mapping[HostCallKind, str]] = {
         cuLaunchKernel cuLaunchKernelEx cuLaunchCooperativeKernel cuLaunchCooperativeKernelMultiDevice
         hipLaunchKernel hipLaunchKernelExC hipExtLaunchKernel hipLaunchByPtr hipDrvLaunchKernelEx
         hipLaunchCooperativeKernel hipLaunchCooperativeKernelMultiDevice hipExtLaunchMultiKernelMultiDevice
-        hipModuleLaunchKernel hipExtModuleLaunchKernel hipHccModuleLaunchKernel hipModuleLaunchCooperativeKernel
+        hipModuleLaunchKernel hipExtModuleLaunchKernel hipHccModuleLaunchKernel
+        hipModuleLaunchCooperativeKernel
         urEnqueueKernelLaunch urEnqueueKernelLaunchWithArgsExp urEnqueueKernelLaunchCustomExp
         urEnqueueCooperativeKernelLaunchExp piEnqueueKernelLaunch
         zeCommandListAppendLaunchKernel zeCommandListAppendLaunchCooperativeKernel
@@ -98,46 +97,45 @@ _EXACT: Final[Mapping[HostCallKind, str]] = {
 
 _KIND_OF: Final[Mapping[str, HostCallKind]] = MappingProxyType(
     {name: kind for kind, names in _EXACT.items() for name in names.split()}
-    | {name: "launch" for name in _GRAPH_LAUNCHES}
+    | dict.fromkeys(_GRAPH_LAUNCHES, "launch")
 )
 
 # The order matters: "cudaEventSynchronize" waits, every other event call does not.
-_FAMILIES: Final[tuple[tuple[re.Pattern[str], HostCallKind], ...]] = tuple(
-    (re.compile(pattern), kind)
-    for pattern, kind in (
-        (r"^(?:cuda|cu|hip|ze)\w*Synchronize$", "sync"),
-        (r"^(?:cuda|cu|hip)(?:Event|StreamWait|StreamWrite|StreamQuery)", "event"),
-        (r"^(?:cuda|cu|hip)(?:Ext|Hcc|Drv|Module)*(?:Launch|GraphLaunch)", "launch"),
-        (r"^(?:ur|pi)Enqueue\w*KernelLaunch|^zeCommandListAppendLaunch", "launch"),
-        (r"^(?:cuda|cu|hip)(?:Drv)?Mem(?:cpy|set)", "copy"),
-        (r"^(?:ur|pi)Enqueue(?:USM|Mem)|^zeCommandListAppend(?:Memory|Image)", "copy"),
-        (
-            r"^(?:cuda|hip)(?:Ext)?(?:Malloc|Free|Host(?:Alloc|Malloc|Free|Register|Unregister)|MemPool)",
-            "allocate",
-        ),
-        (r"^(?:cu|hip)Mem(?:Alloc|Free|Create|Release|Map|Unmap|SetAccess|Address|Host|Pool)", "allocate"),
-        (r"^(?:ur|pi|pi_?ext)USM\w*(?:Alloc|Free)|^zeMem(?:Alloc|Free)", "allocate"),
-    )
+_FAMILIES: Final[tuple[tuple[re.Pattern[str], HostCallKind], ...]] = (
+    (re.compile(r"^(?:cuda|cu|hip|ze)\w*Synchronize$"), "sync"),
+    (re.compile(r"^(?:cuda|cu|hip)(?:Event|StreamWait|StreamWrite|StreamQuery)"), "event"),
+    (re.compile(r"^(?:cuda|cu|hip)(?:Ext|Hcc|Drv|Module)*(?:Launch|GraphLaunch)"), "launch"),
+    (re.compile(r"^(?:ur|pi)Enqueue\w*KernelLaunch|^zeCommandListAppendLaunch"), "launch"),
+    (re.compile(r"^(?:cuda|cu|hip)(?:Drv)?Mem(?:cpy|set)"), "copy"),
+    (re.compile(r"^(?:ur|pi)Enqueue(?:USM|Mem)|^zeCommandListAppend(?:Memory|Image)"), "copy"),
+    (
+        re.compile(r"^(?:cuda|hip)(?:Ext)?(?:Malloc|Free|Host(?:Alloc|Malloc|Free|Register|Unregister))"),
+        "allocate",
+    ),
+    (
+        re.compile(r"^(?:cuda|cu|hip)Mem(?:Alloc|Free|Create|Release|Map|Unmap|SetAccess|Address|Host|Pool)"),
+        "allocate",
+    ),
+    (re.compile(r"^(?:ur|pi|piext)USM\w*(?:Alloc|Free)|^zeMem(?:Alloc|Free)"), "allocate"),
 )
 
 _SUFFIXES: Final = re.compile(r"(?:_v[0-9]{1,5}|_ptsz|_ptds|_spt|R[0-9]{4})$")
-"""API version, per-thread default stream, and HIP's revision of a structure (``hipGetDevicePropertiesR0600``)."""
+"""API version, per-thread default stream, HIP's revision of a structure (``hipGetDevicePropertiesR0600``)."""
 
 _LONGEST_NAME: Final = 200
-"""Characters. A longer name is neither an API call nor a collective; the limit bounds what a hostile trace can cost."""
+"""Characters. A longer name is no API call and no collective; this bounds what a hostile trace can cost."""
 
-_BLOCKING_COPIES: Final = frozenset(
-    """
+_BLOCKING: Final = """
     cudaMemcpy cudaMemcpy2D cudaMemcpy3D cudaMemcpyToSymbol cudaMemcpyFromSymbol cudaMemcpyToArray
     cudaMemcpyFromArray cudaMemcpy2DToArray cudaMemcpy2DFromArray
     cuMemcpy cuMemcpyHtoD cuMemcpyDtoH cuMemcpyHtoA cuMemcpyAtoH cuMemcpy2D cuMemcpy2DUnaligned cuMemcpy3D
     hipMemcpy hipMemcpyWithStream hipMemcpyHtoD hipMemcpyDtoH hipMemcpy2D hipMemcpy3D hipMemcpyParam2D
     hipMemcpyToSymbol hipMemcpyFromSymbol
-    """.split()
-)
-"""Copies without ``Async``, less device to device and peer, which return at once. ``hipMemcpyWithStream`` is what
-``tensor.item()`` calls on ROCm instead of an asynchronous copy and a wait. Memsets do not block.
-Source: CUDA Runtime API, "API synchronization behavior"; HIP API, memory management; c10/cuda/CUDAFunctions.h."""
+"""
+_BLOCKING_COPIES: Final = frozenset(_BLOCKING.split())
+"""Copies without ``Async``, less device to device and peer, which return at once. ``hipMemcpyWithStream`` is
+what ``tensor.item()`` calls on ROCm instead of an asynchronous copy and a wait. Memsets do not block.
+Source: CUDA Runtime API, "API synchronization behavior"; HIP API; c10/cuda/CUDAFunctions.h."""
 
 SYNC_OPS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -154,8 +152,8 @@ SYNC_OPS: Final[Mapping[str, str]] = MappingProxyType(
         "aten::equal": "the verdict is read on the host",
     }
 )
-"""Host ops that wait for the device, and why. They contain the waiting call themselves where calls were recorded;
-on tensors that live on the host they wait for nothing.
+"""Host ops that wait for the device, and why. Where calls were recorded they contain the waiting call; on
+tensors that live on the host they wait for nothing.
 Source: the CUDA implementations in pytorch aten/src/ATen/native/cuda."""
 
 _COLLECTIVES: Final = re.compile(
@@ -164,14 +162,14 @@ _COLLECTIVES: Final = re.compile(
     r"|(?:_c10d_functional_autograd|_c10d_functional|c10d_functional|c10d)::"
     r"|\w+::(?:\w+_)?(?:all_reduce|all_gather|reduce_scatter|all_to_all)(?:_[a-z0-9]*)*$)"
 )
-"""Source: torch/csrc/distributed/c10d (ParamCommsUtils, ProcessGroup*.cpp, Ops.cpp, Functional.cpp, symm_mem);
+"""Source: torch/csrc/distributed/c10d (ParamCommsUtils, ProcessGroup*, Ops, Functional, symm_mem);
 ``vllm::all_reduce`` and ``symm_mem::multimem_all_reduce_`` from trace tracelens_b200_tp."""
 
 _COMPUTES_TOO: Final = re.compile(r"matmul|gemm")
 """``symm_mem::fused_all_gather_matmul`` computes while it communicates, so it is no plain collective."""
 
 _LOADER: Final = re.compile(r"^enumerate\(Data(?:Loader|Pipe)\)")
-"""``enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__``, torchdata's ``_Stateful...`` iterators, data pipes.
+"""``enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__``, torchdata's ``_Stateful...``, data pipes.
 Source: torch/utils/data/dataloader.py, ``_profile_name``; torch/utils/data/datapipes/_hook_iterator.py."""
 
 _STEP: Final = re.compile(r"^ProfilerStep ?#([0-9]{1,18})$")
@@ -204,14 +202,14 @@ def is_blocking_copy(name: str) -> bool:
 
 
 def is_collective_op(name: str) -> bool:
-    """Whether a host op or annotation stands for a collective, a point-to-point transfer, or the wait for one."""
+    """Whether a host op or annotation is a collective, a point-to-point transfer, or the wait for one."""
     if len(name) > _LONGEST_NAME:
         return False
     return _COLLECTIVES.match(name) is not None and _COMPUTES_TOO.search(name) is None
 
 
 def is_data_loading(name: str) -> bool:
-    """Whether an annotation spans the waiting for input: a loader's ``__next__``, or the user's ``run.data()``."""
+    """Whether an annotation spans the wait for input: a loader's ``__next__``, the user's ``run.data()``."""
     return name == DATA_MARK or _LOADER.match(name) is not None
 
 

@@ -33,11 +33,12 @@ _LOOKED_AT: Final = 4_000
 kind stands in front; the limit bounds the time that a hostile trace can cost."""
 
 _INDUCTOR_WITHOUT_MATMUL: Final = re.compile(r"(?:^|_)triton_(?:poi|red|per|for|spl)_")
-"""Pointwise, reduction, persistent reduction, foreach and split scan; templates and unknown ones are left out.
+"""Pointwise, reduction, persistent reduction, foreach and split scan; not templates and "unknown".
 Source: torch/_inductor/wrapper_benchmark.py, ``_kernel_category_choices``."""
 
 _INDUCTOR_PRODUCT_AS_SUM: Final = re.compile(
-    r"(?:^|_)triton_(?:red|per)_fused_\w*(?<![a-z])(?:mm|bmm|mv|dot)(?=_\d|_?$|_(?!backward))"
+    r"(?:^|_)triton_(?:red|per)_fused_\w*(?<![a-z])(?<!scaled_)(?<!grouped_)"
+    r"(?:mm|bmm|mv|dot(?!_product))(?=_|$)(?!_backward)"
 )
 """A product with a vector, which Inductor may write as multiply and sum; then the reduction has the FLOP.
 ``addmm`` does not count: in a reduction it is nearly always the bias of a product computed elsewhere.

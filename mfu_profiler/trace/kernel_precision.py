@@ -37,9 +37,9 @@ _SAYS_NOTHING: Final = re.compile(
     r"splitK_?reduce|ReduceSplitK|OffsetsKernel|ToNhwc|ToNchw|transpose_|SubTensorOp|scalePacked|prepare_grouped"
     r"|sdpa_sm\d+_flash_\w{0,20}f16|cutlass[FB]_f32"
 )
-"""Helpers that name what they move, not what is multiplied. cuDNN writes ``f16`` for any 16-bit attention (Megatron
-runs bf16 under that name). PyTorch's fp32 memory-efficient attention multiplies in 3xTF32 from Ampere on
-(mem_eff_attention/gemm_kernel_utils.h, OpMultiplyAddFastF32), which is neither fp32 nor TF32 speed."""
+"""Helpers name what they move, not what is multiplied. cuDNN writes ``f16`` for any 16-bit attention
+(Megatron runs bf16 under that name). PyTorch's fp32 memory-efficient attention multiplies in 3xTF32 from
+Ampere on (mem_eff_attention/gemm_kernel_utils.h, OpMultiplyAddFastF32): neither fp32 nor TF32 speed."""
 
 _TENSILE: Final = re.compile(r"Cijk_A[a-z]{3}C?_B[a-z]{3}C?_(4xi8|I8|[FB]8(?:[FB]8)?N?|[SDCZHBX])(_MX)?")
 _TENSILE_CODES: Final[Mapping[str, KernelPrecision]] = MappingProxyType(
@@ -71,10 +71,11 @@ _NVJET_LETTERS: Final[Mapping[str, KernelPrecision]] = MappingProxyType(
         "b": "int8",
     }
 )
-"""Three letters: operands, accumulator, result; five: both operands, C, accumulator, result. cuBLASLt's generator
-emits tensor-core code only, so fp32 data (``sss``) is multiplied as TF32.
-Source: aten::mm, addmm and _scaled_mm of traces modded_nanogpt_8xh100 (tst, qqtst, qrtst with e5m2 as r, rqsss) and
-tracelens_b200_tp; NVFP4 as ``ootst`` with UE4M3 scales, fp16 as ``hsh``, int8 as ``biu`` in public Nsight reports."""
+"""Three letters: operands, accumulator, result; five: both operands, C, accumulator, result. cuBLASLt's
+generator emits tensor-core code only, so fp32 data (``sss``) is multiplied as TF32.
+Source: aten::mm, addmm and _scaled_mm of traces modded_nanogpt_8xh100 (tst; qqtst; qrtst and rqsss, with e5m2
+as r) and tracelens_b200_tp; fp16 as ``hsh``, int8 as ``biu``, NVFP4 as ``ootst`` with UE4M3 scales in public
+Nsight reports."""
 
 _SLOWEST_FIRST: Final[tuple[KernelPrecision, ...]] = (
     "fp64",
@@ -102,8 +103,9 @@ _XMMA_MATH: Final[Mapping[str, KernelPrecision]] = MappingProxyType(
         "u8": "int8",
     }
 )
-"""``xmma_gemm_<A><B>_<math><accumulator>_<result>``. Source: with and without allow_tf32, public Nsight reports show
-``sm90_xmma_gemm_f32f32_tf32f32_f32`` and ``sm80_xmma_gemm_f32f32_f32f32_f32`` (ffma); trace hta_host_bound_a100."""
+"""``xmma_gemm_<A><B>_<math><accumulator>_<result>``. Source: public Nsight reports with and without TF32
+show ``sm90_xmma_gemm_f32f32_tf32f32_f32`` and ``sm80_xmma_gemm_f32f32_f32f32_f32`` (ffma); trace
+hta_host_bound_a100."""
 
 _TRTLLM: Final = re.compile(
     r"^(?:bmm|gemm)_[A-Za-z0-9]+_([A-Za-z0-9]+)_Fp32|^fmhaSm\w+?Kernel_Qkv(E4m3|Bfloat16|Fp16)"
@@ -111,8 +113,8 @@ _TRTLLM: Final = re.compile(
 _TRTLLM_TYPES: Final[Mapping[str, KernelPrecision]] = MappingProxyType(
     {"Bfloat16": "bf16", "Fp16": "fp16", "E4m3": "fp8", "E2m1": "fp4"}
 )
-"""``bmm_<result>_<A><B>_<accumulator>``, one type where both are equal. Source: TensorRT-LLM trtllm-gen cubins; trace
-tracelens_b200_tp, ``bmm_Bfloat16_MxE2m1MxE4m3_Fp32`` for mxfp4 weights and mxfp8 activations."""
+"""``bmm_<result>_<A><B>_<accumulator>``, one type where both are equal. Source: TensorRT-LLM trtllm-gen;
+trace tracelens_b200_tp, ``bmm_Bfloat16_MxE2m1MxE4m3_Fp32`` for mxfp4 weights and mxfp8 activations."""
 
 
 class _Rule(NamedTuple):
@@ -130,7 +132,7 @@ _RULES: Final = (
     _rule("tf32", r"tf32|tfloat32", "CUTLASS python/cutlass_library/gemm_operation.py, DataTypeNames"),
     _rule(
         "fp32",
-        r"(?<![a-z])s(?:gemm|cudnn)|simt_sgemm|convolve_sgemm|c?gcgemm",
+        r"(?<![a-z])s(?:gemm|cudnn)|simt_sgemm|convolve_sgemm|(?<![a-z])g?cgemm",
         "cuBLAS and cuDNN: FFMA kernels",
     ),
     _rule("fp64", r"(?<![a-z])[dz]gemm|_d884|_d1688|_d16816", "cuBLAS; CUTLASS: DMMA instructions"),
@@ -144,7 +146,7 @@ _RULES: Final = (
         r"(?<![a-z])h(?:gemm|cudnn|884|1688|16816)|_s884",
         "cuBLAS; CUTLASS: Volta's HMMA takes fp16 only",
     ),
-    # Narrow types before wide ones: a kernel that takes fp8 often writes bf16. "ue4m3" is the type of a scale.
+    # Narrow types before wide ones: a kernel that takes fp8 often writes bf16. "ue4m3" is a scale's type.
     _rule("fp4", r"e2m1|xf4_|nvfp4|mxfp4|f4gemm", "CUTLASS block-scaled names; AITER"),
     _rule("fp8", r"(?<!u)e4m3|e5m2|float8|fp8|f8f8", "CUTLASS; DeepGEMM sm90_fp8_gemm; __nv_fp8_e4m3"),
     _rule("bf16", r"bfloat16|BFloat16", "cutlass::bfloat16_t, __nv_bfloat16, hip_bfloat16, c10::BFloat16"),
@@ -159,17 +161,17 @@ _RULES: Final = (
     _rule("fp32", r"(?<![a-z0-9])fp32(?![0-9])", "MIOpen miopenSp3AsmConv_v30_3_1_gfx9_fp32_f2x3_stride1"),
     _rule(
         "fp64",
-        r"(?:gem[mv]\w*|engine)(?:::kernel)?<(?:int, int, )?double\b",
+        r"(?:gem[mv]\w{0,40}|engine)(?:::kernel)?<(?:int, int, )?double\b",
         "cuBLAS and cuDNN template arguments",
     ),
     _rule(
         "fp32",
-        r"(?:gem[mv]\w*|engine|winograd\w*)(?:::kernel)?<(?:int, int, )?float\b",
+        r"(?:gem[mv]\w{0,40}|engine|winograd\w{0,40})(?:::kernel)?<(?:int, int, )?float\b",
         "trace hta_control_a100_nccl",
     ),
-    # cuBLAS's own build of CUTLASS, which carries the architecture: fp32 operands on the 16x8x8 instruction, up to
-    # 111 TFLOP/s in trace hta_control_a100_nccl, where 3xTF32 would end at 52. In names without the architecture
-    # CUTLASS means 3xTF32 by the same "s1688gemm", so those stay None.
+    # cuBLAS's own build of CUTLASS, which carries the architecture: fp32 operands on the 16x8x8 instruction,
+    # up to 111 TFLOP/s in trace hta_control_a100_nccl, where 3xTF32 would end at 52. In names without the
+    # architecture CUTLASS means 3xTF32 by the same "s1688gemm", so those stay None.
     _rule(
         "tf32", r"cutlass_[89][0-9]_tensorop_s1688gemm", "traces hta_control_a100_nccl, hta_cudagraph_a100"
     ),
@@ -178,9 +180,9 @@ _RULES: Final = (
 
 @lru_cache(maxsize=65_536)
 def kernel_precision(name: str) -> KernelPrecision | None:
-    """The precision in which a kernel multiplies; None where its name does not say, or it multiplies nothing."""
+    """The precision in which a kernel multiplies; None where its name says none, or nothing is multiplied."""
     shown = name[:_LOOKED_AT]
-    if kernel_kind(shown) not in _MULTIPLYING_KINDS or _SAYS_NOTHING.search(shown):
+    if kernel_kind(name) not in _MULTIPLYING_KINDS or _SAYS_NOTHING.search(shown):
         return None
     for coded in (_tensile(shown), _nvjet(shown), _xmma(shown), _trtllm(shown)):
         if coded is not None:
@@ -220,7 +222,7 @@ def _trtllm(name: str) -> KernelPrecision | None:
 
 def _slowest(operands: Iterable[KernelPrecision | None]) -> KernelPrecision | None:
     """The type that sets the rate; None if one of the operands is of an unknown type."""
-    known = list(operands)
-    return (
-        next((precision for precision in _SLOWEST_FIRST if precision in known), None) if all(known) else None
-    )
+    present = set(operands)
+    if None in present:
+        return None
+    return next((precision for precision in _SLOWEST_FIRST if precision in present), None)

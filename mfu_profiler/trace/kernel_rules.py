@@ -5,8 +5,8 @@ where the name comes from. The first row that matches decides, so the order carr
 says why it stands where it stands. A source that begins with ``trace`` is a real trace, in which the names
 were checked against the host ops that launched them.
 
-Patterns are plain alternatives without nested repetition, because names come from untrusted files, and in
-lower case, because case-insensitive alternatives take ``re`` twice as long.
+Patterns are plain alternatives whose repetitions are bounded, because names come from untrusted files, and
+in lower case, because case-insensitive alternatives take ``re`` twice as long.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ def _rule(kind: KernelKind, pattern: str, source: str) -> KernelRule:
 # Before torch 2.1 every kernel was called "triton_", to which Triton appends the specialized arguments.
 _INDUCTOR = (
     _rule(
-        "attention",
-        r"(?:^|_)triton_tem_fused_\w*(?:attention|scaled_dot_product)",
-        "torch/_inductor/kernel/flex",
+        "attention", r"(?:^|_)triton_tem_fused_\w*(?:attention|scaled_dot_product)", "_inductor/kernel/flex"
     ),
     _rule("convolution", r"(?:^|_)triton_tem_fused_\w*convolution", "torch/_inductor/kernel/conv.py"),
     _rule(
@@ -74,7 +72,7 @@ _INDUCTOR = (
 _COMMUNICATION = (
     _rule(
         "matmul",
-        r"(?<!fb)(?:gemm|matmul)\w*(?:all_?reduce|reduce_?scatter)|all_?gather\w*(?:gemm|matmul)",
+        r"(?<!fb)(?:gemm|matmul)\w{0,80}(?:all_?reduce|reduce_?scatter)|all_?gather\w{0,80}(?:gemm|matmul)",
         "bytedance/flux; NVIDIA/TensorRT-LLM gemmAllReduce",
     ),
     _rule(
@@ -105,17 +103,15 @@ _COMMUNICATION = (
 # "embedding" is arithmetic on activations. "fbgemm_gpu" must not reach the matmul rows.
 _EMBEDDING = (
     _rule(
-        "elementwise", r"rotary|(?<![a-z])rope|rope(?![a-z])", "vLLM csrc/pos_encoding_kernels.cu; apex; TE"
+        "elementwise",
+        r"rotary|(?<![a-z])rope|rope(?![a-z])|transform_bias_rescale_qkv",
+        "vLLM csrc/pos_encoding_kernels.cu; apex; ATen/native/transformers/cuda/attention.cu",
     ),
     _rule(
         "embedding",
-        r"embedding|bounds_check_indices|linearize_index|lxu_cache|lfu_cache|uvm_cache",
-        "FBGEMM fbgemm_gpu/codegen; ATen/native/cuda/Embedding*.cu; traces hta_control_a100_nccl, hta_cudagraph_a100",
-    ),
-    _rule(
-        "embedding",
-        r"compute_grad_weight|krn_partial|sum_and_scatter",
-        "ATen/native/cuda/EmbeddingBackwardKernel.cu",
+        r"embedding|bounds_check_indices|linearize_index|l[xf]u_cache|uvm_cache"
+        r"|compute_grad_weight|krn_partial|sum_and_scatter",
+        "FBGEMM fbgemm_gpu/codegen; ATen/native/cuda/Embedding*.cu; trace hta_control_a100_nccl",
     ),
     _rule(
         "memory",
@@ -129,13 +125,13 @@ _EMBEDDING = (
 _OPTIMIZER = (
     _rule(
         "optimizer",
-        r"(?:fused|multi_tensor_|(?<![a-z]))(?:adam|adagrad|adadelta|sgd|lamb|lion|novograd|rmsprop|lars)\w*(?:functor|kernel)",
-        "apex and TransformerEngine multi_tensor_*.cu; ATen/native/cuda/fused_adam_utils.cuh, FusedSgdKernel.cu",
+        r"(?:fused|multi_tensor_|(?<![a-z]))(?:adam|adagrad|adadelta|sgd|lamb|lion|novograd|rmsprop|lars)"
+        r"\w{0,80}(?:functor|kernel)|koptimizer|kpreconditionoptimizer",
+        "apex, TransformerEngine multi_tensor_*.cu; ATen fused_adam_utils.cuh; bitsandbytes csrc/kernels.cu",
     ),
-    _rule("optimizer", r"koptimizer|kpreconditionoptimizer", "bitsandbytes csrc/kernels.cu"),
     _rule(
         "reduction",
-        r"(?:l2norm|lpnorm|maxnorm|lpmax)\w*functor|lpnorm_cleanup|lpmax_cleanup|l2norm",
+        r"(?:l2norm|lpnorm|maxnorm|lpmax)\w{0,80}functor|lpnorm_cleanup|lpmax_cleanup|l2norm",
         "ATen/native/cuda/ForeachReduceOp.cu; apex multi_tensor_l2norm_kernel.cu: gradient norms",
     ),
     _rule("memory", r"multi_tensor_apply_kernel.{0,200}?\bcopy", "ATen/native/cuda/ForeachBinaryOpList.cu"),
@@ -147,7 +143,6 @@ _OPTIMIZER = (
 _ATTENTION = (
     _rule("softmax", r"attn_softmax", "DeepSpeed csrc/transformer: a softmax alone"),
     _rule("memory", r"reshape_and_cache|_page_indices_kernel", "vLLM csrc/cache_kernels.cu; FlashInfer"),
-    _rule("elementwise", r"transform_bias_rescale_qkv", "ATen/native/transformers/cuda/attention.cu"),
     _rule(
         "attention",
         r"flash_?(?:fwd|bwd|attn|att(?:ention)?|mla|decode)|\bflash::|fmha|sdpa|attention|attn",
@@ -155,8 +150,9 @@ _ATTENTION = (
     ),
     _rule(
         "attention",
-        r"compute_dot_do_o|convert_dq_to_16bits|\bbwd_kernel_(?:dk|dq|fuse)|\bbwd_preprocess|batch(?:prefill|decode)with",
-        "cuDNN and AOTriton (tritonsrc/flash.py) backward helpers; FlashInfer attention/prefill.cuh, decode.cuh",
+        r"compute_dot_do_o|convert_dq_to_16bits|\bbwd_kernel_(?:dk|dq|fuse)|\bbwd_preprocess"
+        r"|batch(?:prefill|decode)with",
+        "cuDNN and AOTriton (tritonsrc/flash.py) backward helpers; FlashInfer attention/prefill.cuh",
     ),
 )
 
@@ -166,7 +162,7 @@ _CONVOLUTION = (
     _rule(
         "convolution",
         r"conv(?!er)|winograd|fprop|dgrad|wgrad|implicit_?gemm|igemm_(?:fwd|bwd|wrw)|xdlops_bwd_weight",
-        "cuDNN, CUTLASS conv2d names, MIOpen, CK, ATen; traces kineto_*, hta_*, tracelens_mi300x_resnet_checkpoint",
+        "cuDNN; CUTLASS conv2d; MIOpen; CK; ATen; traces kineto_*, hta_*, tracelens_mi300x_resnet_checkpoint",
     ),
     _rule(
         "convolution",
@@ -175,12 +171,13 @@ _CONVOLUTION = (
     ),
     _rule(
         "convolution",
-        r"nchwtonhwc|nhwctonchw|compute\w{0,20}offsetskernel|scalepackedtensor|cutlass_cudnn\w*::.{0,80}reducesplitk",
-        "cuDNN helpers; traces kineto_resnet50_*, hta_host_bound_a100, hta_ns_resolution_v100, tracelens_h100_vit",
+        r"nchwtonhwc|nhwctonchw|compute\w{0,20}offsetskernel|scalepackedtensor"
+        r"|cutlass_cudnn\w{0,20}::.{0,80}reducesplitk",
+        "cuDNN helpers; traces kineto_resnet50_*, hta_host_bound_a100, tracelens_h100_vit",
     ),
     _rule(
         "convolution",
-        r"batched_transpose_\d|transpose_\w*(?:cnhw|nchw)|subtensoropwith|im2(?:d2)?col|col2im|vol2col",
+        r"batched_transpose_\d|transpose_\w{0,20}(?:cnhw|nchw)|subtensoropwith|im2(?:d2)?col|col2im|vol2col",
         "ROCm/MIOpen src/kernels; ATen/native/cuda/im2col.cuh; trace tracelens_mi300x_resnet_checkpoint",
     ),
 )
@@ -196,18 +193,17 @@ _MATMUL = (
         r"(?<!fb)gemm|gemv|nvjet|cublas|splitk_?reduce|reducesplitk|\bdot_kernel<|\breduce_1block_kernel<",
         "cuBLAS, cuBLASLt, CUTLASS, DeepGEMM, oneDNN; traces hta_*, megatron_tp8_a100, modded_nanogpt_8xh100",
     ),
-    _rule("matmul", r"cijk_|rocblas_", "ROCm/Tensile Naming.py; hipBLASLt; rocBLAS library/src/blas*"),
+    _rule(
+        "matmul",
+        r"cijk_|rocblas_|(?<![a-z])(?:trsm|syrk|trmm|symm)_",
+        "ROCm/Tensile; rocBLAS; cuBLAS level 3",
+    ),
     _rule(
         "matmul",
         r"matmul|\bbmm_|(?<![a-z])mm_kernel|fused_moe_kernel|fmoe_|\bmarlin<",
-        "Triton tutorial 03; TensorRT-LLM trtllm-gen; vLLM fused_moe.py, marlin; AITER; trace tracelens_b200_tp",
+        "Triton tutorial 03; trtllm-gen; vLLM fused_moe.py, marlin; AITER; trace tracelens_b200_tp",
     ),
-    _rule(
-        "matmul",
-        r"^(?:xxt|xtx|ba_plus_caa)_kernel",
-        "KellerJordan/modded-nanogpt: Newton-Schulz products of Muon; trace modded_nanogpt_8xh100",
-    ),
-    _rule("matmul", r"(?<![a-z])(?:trsm|syrk|trmm|symm)_", "cuBLAS and rocBLAS, level 3"),
+    _rule("matmul", r"^(?:xxt|xtx|ba_plus_caa)_kernel", "products of Muon; trace modded_nanogpt_8xh100"),
 )
 
 # After the products, so that a product with a fused norm keeps its FLOP. A tensor's length ("vector_norm")
@@ -216,11 +212,12 @@ _NORMALIZATION = (
     _rule(
         "normalization",
         r"(?:batch|layer|rms|group|instance|weight|qk)_?norm|\bbn_(?:fw|bw)|bnorm|(?<![a-z])ln_(?:fwd|bwd)",
-        "ATen/native/cuda/{Normalization.cuh,layer_norm_kernel.cu}; cuDNN; MIOpen; apex; TransformerEngine; vLLM",
+        "ATen/native/cuda/{Normalization.cuh,layer_norm_kernel.cu}; cuDNN; MIOpen; TransformerEngine; vLLM",
     ),
     _rule(
         "normalization",
-        r"gammabetabackward|rowwisemoments|cucompute(?:gradinput|partgrad|gradgamma)|compute\w{0,30}fusedparams|computeinternalgradients",
+        r"gammabetabackward|rowwisemoments|cucompute(?:gradinput|partgrad|gradgamma)"
+        r"|compute\w{0,30}fusedparams|computeinternalgradients",
         "ATen/native/cuda/layer_norm_kernel.cu, group_norm_kernel.cu; apex layer_norm_cuda_kernel.cu",
     ),
     _rule("softmax", r"soft_?max|log_?sum_?exp", "ATen/native/cuda/SoftMax.cu; apex megatron; MIOpen"),
@@ -230,29 +227,24 @@ _NORMALIZATION = (
 # Filling is a memset, and a copy that converts is a copy: neither computes.
 _MEMORY = (
     _rule(
-        "elementwise",
-        r"quanti|_quant_|(?<![a-z])cast_",
-        "TransformerEngine; vLLM; torchao; trace tracelens_b200_tp",
+        "elementwise", r"quanti|_quant_|(?<![a-z])cast_", "TransformerEngine; vLLM; trace tracelens_b200_tp"
     ),
     _rule(
         "reduction",
         r"top_?k|(?:radix|bitonic|merge|segmented)_?sort",
-        "ATen/native/cuda/{Sort.cu,TensorTopK.cu}",
+        "ATen/native/cuda/{Sort,TensorTopK}.cu",
     ),
     _rule(
         "memory",
         r"index_?(?:elementwise|copy|put|select|func|add|fill|kernel)|gather|scatter|catarray|masked_select",
-        "ATen/native/cuda/{IndexKernel.cu,Indexing.cu,ScatterGatherKernel.cu,Shape.cu}; trace ao_moe_2xb200",
+        "ATen/native/cuda/{IndexKernel,Indexing,ScatterGatherKernel,Shape}.cu; trace ao_moe_2xb200",
     ),
     _rule(
         "memory",
-        r"copy_kernel|copy_device_to_device|fillfunctor|(?<!masked_)fill_\w{0,20}kernel|(?:fill|copy)buffer|chunk_cat|split_with_sizes",
-        "ATen/native/cuda/{Copy.cu,FillKernel.cu}; torch FSDP kernels; ROCm clr blit kernels",
-    ),
-    _rule(
-        "memory",
-        r"transpose|permut|roll_cuda|flip_kernel|(?:reflection|replication)_pad|triu_tril|repeat_interleave|memcpy|memset",
-        "ATen/native/cuda: data movement",
+        r"copy_kernel|copy_device_to_device|fillfunctor|(?<!masked_)fill_\w{0,20}kernel|(?:fill|copy)buffer"
+        r"|chunk_cat|split_with_sizes|transpose|permut|roll_cuda|flip_kernel|(?:reflection|replication)_pad"
+        r"|triu_tril|memcpy|memset",
+        "ATen/native/cuda/{Copy,FillKernel,Shape}.cu; torch FSDP kernels; ROCm clr blit kernels",
     ),
 )
 
@@ -261,23 +253,15 @@ _MEMORY = (
 _POINTWISE = (
     _rule(
         "elementwise",
-        r"element_?wise_?kernel|distribution_\w{0,40}kernel|dropout|pointwise",
-        "ATen/native/cuda/{CUDALoops.cuh,DistributionTemplates.h,Dropout.cu}; torch-xpu-ops; CK",
+        r"element_?wise_?kernel|distribution_\w{0,40}kernel|dropout|pointwise"
+        r"|op_(?:generic_)?tensor_kernel|activation_(?:fw|bw)|op\d?d?tensor|miopen(?:neuron|activ)",
+        "ATen/native/cuda/{CUDALoops.cuh,DistributionTemplates.h}; torch-xpu-ops; CK; cuDNN; MIOpen",
     ),
     _rule(
         "elementwise",
-        r"op_(?:generic_)?tensor_kernel|activation_(?:fw|bw)|op\d?d?tensor|miopen(?:neuron|activ)",
-        "cuDNN and MIOpen pointwise",
-    ),
-    _rule(
-        "elementwise",
-        r"act_and_mul|(?<!linear_)(?<!mlp_)(?:gelu|silu|swi_?glu|geglu|(?<![a-z])relu)|upsample|grid_sampler|amp_update_scale",
+        r"act_and_mul|(?<!linear_)(?<!mlp_)(?:gelu|silu|swi_?glu|geglu|(?<![a-z])relu)|upsample|grid_sampler"
+        r"|amp_update_scale|nll_loss_backward|nllcriterion_updategradinput",
         "vLLM csrc/activation_kernels.cu; ATen/native/cuda: each output from a constant number of inputs",
-    ),
-    _rule(
-        "elementwise",
-        r"nll_loss_backward|nllcriterion_updategradinput",
-        "ATen/native/cuda/Loss.cu, NLLLoss2d.cu",
     ),
 )
 
@@ -286,19 +270,15 @@ _POINTWISE = (
 _REDUCTION = (
     _rule(
         "reduction",
-        r"reduce|reduction|\bcub::|rocprim::|hipcub::|thrust::|histogram|cumsum|cumprod|(?<!selective)(?<!chunk)_scan_",
-        "ATen/native/cuda/{Reduce.cuh,ScanUtils.cuh}; CUB; rocPRIM; Thrust; MIOpen gridwise_generic_reduce",
-    ),
-    _rule("reduction", r"pool", "ATen/native/cuda/*Pool*.cu; cuDNN; MIOpen"),
-    _rule(
-        "reduction",
-        r"nll_?loss|nllcriterion|(?<!linear_)cross_?entropy|ctc_loss|searchsorted|unique|kthvalue|median|amax",
-        "ATen/native/cuda losses and statistics; Liger-Kernel; flash-attention csrc/xentropy",
+        r"reduce|reduction|\bcub::|rocprim::|hipcub::|thrust::|histogram|cumsum|cumprod"
+        r"|(?<!selective)(?<!chunk)_scan_",
+        "ATen/native/cuda/{Reduce,ScanUtils}.cuh; CUB; rocPRIM; Thrust; MIOpen gridwise_generic_reduce",
     ),
     _rule(
         "reduction",
-        r"moe::dev::(?:routing|finalize)|moe_align_block_size|moe_sum",
-        "TensorRT-LLM trtllm-gen (trace tracelens_b200_tp); vLLM csrc/moe: counts, offsets, weighted sums",
+        r"pool|nll_?loss|nllcriterion|(?<!linear_)cross_?entropy|ctc_loss|searchsorted|unique|kthvalue|median|amax"
+        r"|moe::dev::(?:routing|finalize)|moe_align_block_size|moe_sum",
+        "ATen/native/cuda; Liger-Kernel; flash-attention; vLLM csrc/moe; trace tracelens_b200_tp",
     ),
 )
 

@@ -13,6 +13,17 @@ from mfu_profiler.flops import OpCall, OpCost, op_call, op_cost
 
 Event = dict[str, Any]
 
+_KEPT = frozenset(
+    {
+        "Concrete Inputs",
+        "Input Dims",
+        "Input Strides",
+        "Input dims",
+        "Input type",
+        "Sequence number",
+    }
+)
+
 
 def call(name: str, *dims: Any, dtype: str = "float", concrete: dict[int, str] | None = None) -> OpCall:
     """A call whose tensors all have one dtype; ``concrete`` gives scalars by argument index."""
@@ -51,11 +62,14 @@ def event_call(event: Event, **related: Any) -> OpCall | None:
 
 
 def read_ops(path: Path) -> list[Event]:
-    """The operator events of a trace."""
+    """The operator events of a trace, with those arguments that tests look at."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         trace = json.load(file)
     events = trace if isinstance(trace, list) else trace["traceEvents"]
-    return [event for event in events if event.get("cat") in ("cpu_op", "Operator") and event["ph"] == "X"]
+    ops = [event for event in events if event.get("cat") in ("cpu_op", "Operator") and event["ph"] == "X"]
+    for event in ops:
+        event["args"] = {key: value for key, value in event.get("args", {}).items() if key in _KEPT}
+    return ops
 
 
 def innermost(events: Iterable[Event]) -> Iterator[Event]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mfu_profiler.flops import OpCall
 
@@ -28,16 +29,28 @@ def meta(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 def recorded_call(op: Any, *args: Any, **kwargs: Any) -> OpCall:
     """The ``OpCall`` that a trace would give for ``op(*args, **kwargs)``, with defaults filled in."""
-    overload = getattr(op, "default", None) or op
+    overload = op if hasattr(op, "_schema") else op.default
     values = list(args)
     for argument in overload._schema.arguments[len(args) :]:
-        values.append(kwargs[argument.name] if argument.name in kwargs else argument.default_value)
+        values.append(kwargs.get(argument.name, argument.default_value))
     return OpCall(
         name=overload._schema.name,
         shapes=tuple(_shape(value) for value in values),
         dtypes=tuple(_dtype(value) for value in values),
         concrete=tuple(_concrete(value) for value in values),
     )
+
+
+class CallRecorder(TorchDispatchMode):
+    """Keeps an ``OpCall`` of every op that runs inside it, as FlopCounterMode sees them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[OpCall] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls.append(recorded_call(func, *args, **(kwargs or {})))
+        return func(*args, **(kwargs or {}))
 
 
 def _shape(value: Any) -> Any:
@@ -50,7 +63,7 @@ def _shape(value: Any) -> Any:
 
 def _dtype(value: Any) -> str:
     if isinstance(value, torch.Tensor):
-        return _CPP_NAMES[value.dtype]
+        return _CPP_NAMES.get(value.dtype, "")
     if value is None or isinstance(value, str):
         return ""
     if isinstance(value, list | tuple):
@@ -62,7 +75,7 @@ def _concrete(value: Any) -> str:
     if value is None or isinstance(value, str | torch.Tensor) or _shape(value):
         return ""
     if isinstance(value, torch.dtype):
-        return {torch.bfloat16: "15", torch.float32: "6"}[value]
+        return {torch.bfloat16: "15", torch.float32: "6"}.get(value, "")
     if isinstance(value, list | tuple):
         return "[" + ", ".join(str(item) for item in value) + "]"
     return str(value)

@@ -1,0 +1,222 @@
+"""What to fix first: causes whose share of the step is worth it, largest first, with evidence and advice.
+
+Thresholds are those of xprof (input-bound from 5 %, launch from 3 %) and torch-tb-profiler (communication
+from 10 %) where they have one. Advice is given only where its own precondition is seen in the trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mfu_profiler.analysis.evidence import Evidence
+from mfu_profiler.analysis.report import Finding, HostIdle, Partition, WaterfallRow
+from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
+from mfu_profiler.units import byte_text, count_text, percent_text, time_text
+
+__all__ = ["FindingInputs", "findings"]
+
+SHORT_KERNEL_S = 20e-6
+"""Kernels about as short as their launches take: the host can hardly keep ahead."""
+MANY_OPTIMIZER_LAUNCHES = 100
+"""More launches than any fused or foreach optimizer needs."""
+POOR_MATMUL_FRACTION = 0.4
+"""Distance to the achievable rate alone is no finding; less than this of peak is."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingInputs:
+    """What findings are made of."""
+
+    partition: Partition
+    waterfall: tuple[WaterfallRow, ...]
+    host_idle: tuple[HostIdle, ...]
+    evidence: Evidence
+
+    def share(self, cause: str) -> float:
+        """A row of the waterfall; 0 where it is absent."""
+        return sum(row.fraction for row in self.waterfall if row.cause == cause)
+
+
+def findings(inputs: FindingInputs) -> tuple[Finding, ...]:
+    """Findings, largest share first. A healthy run gets none."""
+    rows = [make(inputs, share) for share, make in _candidates(inputs)]
+    return tuple(sorted(rows, key=lambda finding: -finding.share_fraction))
+
+
+def _candidates(
+    inputs: FindingInputs,
+) -> Iterable[tuple[float, Callable[[FindingInputs, float], Finding]]]:
+    part = inputs.partition
+    for share, least, make in (
+        (part.idle_data_loading, 0.05, _data_loading),
+        (part.idle_synchronization, 0.03, _synchronization),
+        (part.idle_host, 0.05, _host_bound),
+        (part.idle_launch, 0.03, _launch),
+        (part.communication, 0.10, _communication),
+        (part.copy, 0.03, _copy),
+        (inputs.share("recomputation"), 0.05, _recomputation),
+        (inputs.share("other_kernels"), 0.20, _other_kernels),
+    ):
+        if share >= least:
+            yield share, make
+    busy = inputs.share("matmul_inefficiency")
+    useful = inputs.share("mfu") + inputs.share("recomputation") + inputs.share("optimizer_matmul")
+    if busy >= 0.10 and useful and useful / (useful + busy) < POOR_MATMUL_FRACTION:
+        yield busy, _matmul
+
+
+def _data_loading(inputs: FindingInputs, share: float) -> Finding:
+    count, each_s, in_main = inputs.evidence.loader()
+    evidence = f"{count:.3g} next() a step, {time_text(each_s)} each"
+    if in_main:
+        title = "the main process loads the data while the device waits"
+        advice = ("DataLoader(..., num_workers=4, pin_memory=True, persistent_workers=True)",)
+        evidence += ", in the main process (num_workers=0)"
+    else:
+        title = "the data loader's workers do not keep up"
+        advice = (
+            "more workers, or less work in each:  DataLoader(..., num_workers=2x, prefetch_factor=4)",
+            "move decoding or augmentation to the device, or prepare the data once",
+        )
+    return Finding("data_loading", title, share, (evidence,), advice)
+
+
+def _synchronization(inputs: FindingInputs, share: float) -> Finding:
+    advice = []
+    if inputs.evidence.reads_back():
+        advice.append("keep values on the device:  total += loss.detach(), and .item() only every N steps")
+    if inputs.evidence.synchronizes_explicitly():
+        advice.append("remove torch.cuda.synchronize() from the loop; time with events instead")
+    if inputs.evidence.pageable_byte():
+        advice.append('pinned copies do not block:  DataLoader(pin_memory=True), x.to("cuda", non_blocking=True)')
+    return Finding(
+        "synchronization",
+        "the host waits for the device, which then runs dry",
+        share,
+        inputs.evidence.worst_syncs(),
+        tuple(advice),
+    )
+
+
+def _host_bound(inputs: FindingInputs, share: float) -> Finding:
+    evidence = inputs.evidence
+    launches, between_s = evidence.launches()
+    texts = [f"{count_text(launches)} launches a step, {time_text(between_s)} apart (median)"]
+    texts += [f"{row.phase}: {row.reason}, {percent_text(row.fraction)} of the step" for row in inputs.host_idle[:3]]
+    by_reason: dict[str, float] = {}
+    for row in inputs.host_idle:
+        by_reason[row.reason] = by_reason.get(row.reason, 0.0) + row.fraction
+    advice = [text for reason, text in _HOST_ADVICE.items() if by_reason.get(reason, 0.0) >= 0.02]
+    dispatch = by_reason.get("dispatch", 0.0)
+    if dispatch >= 0.03 and evidence.median_kernel_s() < SHORT_KERNEL_S:
+        texts.append(f"half of the kernels take under {time_text(max(evidence.median_kernel_s(), 1e-6))}")
+        advice += _dispatch_advice(evidence)
+    if evidence.optimizer_launches() > MANY_OPTIMIZER_LAUNCHES:
+        advice += _optimizer_advice(evidence)
+    return Finding("host_bound", "the device waits for launches", share, tuple(texts), tuple(advice))
+
+
+_HOST_ADVICE = {
+    "allocator": "stop the allocator's cudaMalloc/cudaFree:  PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+    "compilation": "torch.compile is still compiling: profile later steps, or mark dynamic shapes",
+    "garbage collection": "gc.disable() in the loop and gc.collect() every N steps",
+    "host stall": "the host process was held up: check cores, CPU affinity and other processes",
+    "no ops": "look at what the loop does between steps: no op and no data loader runs there",
+}
+
+
+def _dispatch_advice(evidence: Evidence) -> list[str]:
+    if evidence.uses_graphs():
+        return ["capture more of the step in graphs, or use a larger batch"]
+    if evidence.is_compiled():
+        return ['torch.compile(model, mode="reduce-overhead") captures graphs; a larger batch helps too']
+    return ["torch.compile(model), CUDA graphs, or a larger batch: fewer and longer kernels"]
+
+
+def _optimizer_advice(evidence: Evidence) -> list[str]:
+    """``fused`` exists for these (torch.optim, 2.0 to 2.4); ``foreach`` for the others."""
+    name = evidence.optimizer_name()
+    option = "fused" if name in ("Adam", "AdamW", "SGD", "Adagrad") else "foreach"
+    count = count_text(evidence.optimizer_launches())
+    return [f"{count} launches in the optimizer:  {name or 'the optimizer'}(..., {option}=True)"]
+
+
+def _launch(inputs: FindingInputs, share: float) -> Finding:
+    launches, _ = inputs.evidence.launches()
+    return Finding(
+        "launch",
+        "each launch takes its time to reach an idle device",
+        share,
+        (f"{count_text(launches)} launches a step",),
+        tuple(_dispatch_advice(inputs.evidence)),
+    )
+
+
+def _communication(inputs: FindingInputs, share: float) -> Finding:
+    return Finding(
+        "communication",
+        "collectives run while nothing computes",
+        share,
+        (*inputs.evidence.communication(), "a collective's time includes waiting for the slowest rank"),
+        (
+            "compare the ranks' reports first: a slow rank shows as communication on the others",
+            "overlap it: larger buckets or earlier launch (DDP bucket_cap_mb, FSDP prefetch), no_sync() when"
+            " accumulating gradients",
+        ),
+    )
+
+
+def _copy(inputs: FindingInputs, share: float) -> Finding:
+    pageable = inputs.evidence.pageable_byte()
+    advice = ["copy while computing: on a stream of its own, one batch ahead"]
+    if pageable:
+        advice.insert(
+            0,
+            f"{byte_text(pageable)} a step come from pageable memory:  DataLoader(pin_memory=True) and"
+            ' x.to("cuda", non_blocking=True)',
+        )
+    return Finding("copy", "copies run while nothing computes", share, inputs.evidence.copies(), tuple(advice))
+
+
+def _recomputation(inputs: FindingInputs, share: float) -> Finding:
+    return Finding(
+        "recomputation",
+        "activations are computed twice",
+        share,
+        (f"{percent_text(share)} of peak goes into FLOP that were executed before",),
+        ("checkpoint fewer layers, if memory allows, or only the cheap ones (selective checkpointing)",),
+    )
+
+
+def _other_kernels(inputs: FindingInputs, share: float) -> Finding:
+    evidence = inputs.evidence
+    matmul = np.isin(
+        evidence.kinds.kernel_kind, [KERNEL_KINDS.index(kind) for kind in ("matmul", "attention", "convolution")]
+    )
+    advice = [] if evidence.is_compiled() else ["torch.compile(model) fuses elementwise kernels and normalizations"]
+    if evidence.optimizer_launches() > MANY_OPTIMIZER_LAUNCHES:
+        advice += _optimizer_advice(evidence)
+    return Finding(
+        "other_kernels",
+        "kernels without matrix products",
+        share,
+        evidence.kernels_of(evidence.kinds.is_compute & ~matmul),
+        tuple(advice),
+    )
+
+
+def _matmul(inputs: FindingInputs, share: float) -> Finding:
+    evidence = inputs.evidence
+    matmul = np.isin(
+        evidence.kinds.kernel_kind, [KERNEL_KINDS.index(kind) for kind in ("matmul", "attention", "convolution")]
+    )
+    return Finding(
+        "matmul",
+        "matrix products run far below peak",
+        share,
+        evidence.kernels_of(evidence.kinds.is_compute & matmul),
+        ("larger batch or wider layers; sizes that are multiples of 64 (128 for fp8)",),
+    )

@@ -1,0 +1,77 @@
+"""Where in the user's code an op was called, where the trace has stacks."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from mfu_profiler.trace.nesting import Nesting
+from mfu_profiler.trace.timeline import Timeline
+
+__all__ = ["Locations"]
+
+_FRAME = re.compile(r"\.py\(\d+\): ")
+# Frames of libraries say how, not where: the innermost frame outside of them is the user's.
+_LIBRARY = re.compile(
+    r"(?:^|/)(?:torch|torchvision|functorch|python\d\.\d+|site-packages|dist-packages|accelerate|lightning"
+    r"|pytorch_lightning)/|^<|^(?:runpy|threading|contextlib)\.py"
+)
+
+
+class Locations:
+    """Looks up source lines for the few ops that a report shows."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._timeline = timeline
+        self._nesting: Nesting | None = None
+
+    def of_op(self, row: int) -> str | None:
+        """The innermost frame outside of libraries around an op, else the innermost module; None without stacks."""
+        timeline = self._timeline
+        stack = timeline.stacks[int(timeline.ops.stack[row])]
+        if stack:
+            return _user_frame(_frames(stack))
+        return _user_frame(self._enclosing(row)) if len(timeline.python) else None
+
+    def _enclosing(self, row: int) -> list[str]:
+        """Python functions around an op on its thread, innermost first."""
+        timeline = self._timeline
+        if self._nesting is None:
+            self._nesting = Nesting.of(timeline.python)
+        thread = timeline.ops.thread[row : row + 1]
+        found, has = self._nesting.innermost(thread, timeline.ops.start_ns[row : row + 1])
+        frames: list[str] = []
+        here, exists = int(found[0]), bool(has[0])
+        while exists:
+            frames.append(timeline.names[int(timeline.python.name[here])])
+            exists = bool(self._nesting.has_parent[here])
+            here = int(self._nesting.parent[here])
+        return frames
+
+
+def _frames(stack: bytes) -> list[str]:
+    """Frames of a ``Call stack`` argument (2021 and ``with_stack`` without python events), innermost first."""
+    try:
+        text = msgspec.json.decode(stack)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+    return text.split(";") if isinstance(text, str) else []
+
+
+def _user_frame(frames: list[str]) -> str | None:
+    users = [frame for frame in frames if _FRAME.search(frame) and not _LIBRARY.search(frame)]
+    modules = [frame.removeprefix("nn.Module: ") for frame in frames if frame.startswith("nn.Module: ")]
+    if users and modules:
+        return f"{_short(users[0])} ({modules[0]})"
+    if users:
+        return _short(users[0])
+    return modules[0] if modules else None
+
+
+def _short(frame: str) -> str:
+    """``/home/me/run/train.py(42): step`` -> ``train.py:42 in step``."""
+    match = re.match(r"(?:.*/)?([^/]+\.py)\((\d+)\): (.*)", frame)
+    return f"{match[1]}:{match[2]} in {match[3]}" if match else frame
+
+

@@ -1,0 +1,184 @@
+"""MFU and HFU, or the reason why they are unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mfu_profiler.analysis.costs import OpCosts, WorkCosts
+from mfu_profiler.analysis.efficiency import Coverage, StepFlop, compute_split
+from mfu_profiler.analysis.options import Options
+from mfu_profiler.analysis.peak import DevicePeaks
+from mfu_profiler.analysis.waterfall import ComputeSplit
+from mfu_profiler.analysis.work import Work
+from mfu_profiler.hardware import PRECISIONS, Precision
+from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
+from mfu_profiler.trace.kernel_precision import kernel_precision
+from mfu_profiler.trace.timeline import Timeline
+from mfu_profiler.units import flop_rate_text, percent_text
+
+__all__ = ["Utilization", "utilization"]
+
+FLOP_KINDS = tuple(KERNEL_KINDS.index(kind) for kind in ("matmul", "attention", "convolution"))
+
+
+@dataclass(frozen=True, slots=True)
+class Utilization:
+    """The headline numbers of a report and what they rest on."""
+
+    flop: StepFlop | None
+    """None where no FLOP are known."""
+    flop_source: str | None
+    precision: Precision | None
+    """Reference precision."""
+    peak_flop_per_s: float | None
+    peak_source: str | None
+    peak_detail: str | None
+    mfu: float | None = None
+    hfu: float | None = None
+    because: str | None = None
+    """Why MFU is unknown; None where it is known."""
+    hints: tuple[str, ...] = ()
+    split: ComputeSplit | None = None
+    is_impossible: bool = False
+    """The MFU would be over 100 %: the peak or the FLOP are wrong."""
+
+
+def utilization(
+    timeline: Timeline,
+    work: Work,
+    costs: OpCosts,
+    item: WorkCosts,
+    precisions: tuple[str | None, ...],
+    counted: StepFlop,
+    covered: Coverage,
+    peaks: DevicePeaks,
+    options: Options,
+    averaged_time_s: float,
+    step_count: int,
+) -> Utilization:
+    """Join FLOP, time and peak.
+
+    Args:
+        precisions: in which each costed op ran.
+        counted: FLOP from shapes.
+        averaged_time_s: length of the averaged windows together.
+        step_count: how many they are.
+    """
+    has_shapes = counted.hardware > 0
+    flop = counted if has_shapes else None
+    source = "shapes in the trace" if has_shapes else None
+    if options.flop_per_step is not None:
+        flop, source = replace(counted, model=options.flop_per_step), "given"
+    precision = options.precision or _main_precision(timeline, work, costs, item, precisions)
+    peak, peak_source, detail = _reference_peak(peaks, options, precision)
+    known = Utilization(flop, source, precision, peak, peak_source, detail)
+    if flop is None:
+        because, hints = _no_flop(timeline)
+        return replace(known, because=because, hints=hints)
+    if peak is None:
+        because, hints = _no_peak(peaks, precision)
+        return replace(known, because=because, hints=hints)
+    split = compute_split(
+        work,
+        item,
+        covered.is_unknown,
+        precisions,
+        flop,
+        _own_peaks(peaks.flop_per_s, precision, peak),
+        peak,
+        averaged_time_s,
+        step_count,
+        given_kinds=FLOP_KINDS if options.flop_per_step is not None else (),
+    )
+    hfu = split.mfu + split.recomputation + split.optimizer_matmul
+    if hfu > 1:
+        return replace(
+            known,
+            because=f"it would be {percent_text(split.mfu)} (HFU {percent_text(hfu)}), and no run exceeds 100 %:"
+            " the peak or the FLOP are wrong.",
+            hints=(
+                f"the peak is {flop_rate_text(peak)} ({peak_source}); give another:  --peak-tflops X",
+                "the FLOP are " + (source or "unknown") + "; give them:  --flop-per-step X",
+            ),
+            is_impossible=True,
+        )
+    has_hardware = has_shapes or options.flop_per_step is None
+    return replace(known, mfu=split.mfu, hfu=hfu if has_hardware else None, split=split)
+
+
+def _main_precision(
+    timeline: Timeline,
+    work: Work,
+    costs: OpCosts,
+    item: WorkCosts,
+    precisions: tuple[str | None, ...],
+) -> Precision | None:
+    """The precision of most FLOP; without FLOP, that of most time of kernels that name theirs."""
+    totals: dict[str, float] = {}
+    in_window = np.bincount(
+        item.cost[item.has_flop], weights=work.share_ns[item.has_flop] > 0, minlength=len(costs.op)
+    )
+    for name, flop, is_inside in zip(precisions, costs.executed_flop.tolist(), in_window.tolist(), strict=True):
+        if name is not None and is_inside:
+            totals[name] = totals.get(name, 0.0) + flop
+    if not any(totals.values()):
+        rows = np.flatnonzero(np.isin(work.kind, FLOP_KINDS) & (work.share_ns > 0))
+        for name_id, share in zip(work.name[rows].tolist(), work.share_ns[rows].tolist(), strict=True):
+            said = kernel_precision(timeline.names[name_id])
+            if said is not None:
+                totals[said] = totals.get(said, 0.0) + share
+    best = max(totals, key=lambda name: totals[name]) if totals else None
+    return next((known for known in PRECISIONS if known == best), None)
+
+
+def _reference_peak(
+    peaks: DevicePeaks, options: Options, precision: Precision | None
+) -> tuple[float | None, str | None, str | None]:
+    """(FLOP/s, source, detail)."""
+    if options.peak_flop_per_s is not None:
+        return options.peak_flop_per_s, "given", None
+    peak = peaks.flop_per_s.get(precision) if precision is not None else None
+    if peak is None or peaks.source is None:
+        return None, None, None
+    source, _, detail = peaks.source.replace(": ", ", ").replace(" (", ", ", 1).partition(", ")
+    if detail.endswith(")") and "(" not in detail:
+        detail = detail[:-1]
+    return peak, source, detail or None
+
+
+def _own_peaks(
+    known: Mapping[Precision, float], reference: Precision | None, peak: float
+) -> dict[Precision, float]:
+    """Peaks by precision, the reference one as used for MFU."""
+    own = dict(known)
+    if reference is not None:
+        own[reference] = peak
+    return own
+
+
+def _no_flop(timeline: Timeline) -> tuple[str, tuple[str, ...]]:
+    give = "or give the model FLOP of a step:  report trace.json --flop-per-step X"
+    if not timeline.facts.recorded_shapes:
+        return (
+            "the trace has no shapes, so FLOP are unknown.",
+            ("record it again:  torch.profiler.profile(record_shapes=True)", give),
+        )
+    return ("no op in the steps has known FLOP (no matrix product, or its kernels belong to no op).", (give,))
+
+
+def _no_peak(peaks: DevicePeaks, precision: Precision | None) -> tuple[str, tuple[str, ...]]:
+    if peaks.because is not None:
+        return peaks.because, peaks.hints
+    if precision is None:
+        return (
+            "the precision of the matrix products is unknown, so no peak can be chosen.",
+            ("give it:  report trace.json --precision bf16",),
+        )
+    known = ", ".join(peaks.flop_per_s)
+    return (
+        f"no {precision} peak is known for {peaks.name} (known: {known}).",
+        ("give it:  report trace.json --peak-tflops X",),
+    )
