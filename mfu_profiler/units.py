@@ -70,11 +70,11 @@ def flop_rate_text(flop_per_s: float) -> str:
 
 
 def flop_rate_column(rates: Sequence[float | None]) -> tuple[str, list[str | None]]:
-    """One unit for a whole column, that of its largest rate, and the bare numbers.
+    """One unit for a whole column, that of its largest rate but at most tera, and the bare numbers.
 
     ``[15.7e12, None, 4e11]`` -> ``("TFLOP/s", ["15.7", None, "0.40"])``.
     """
-    largest = max((rate for rate in rates if rate is not None), default=1e12)
+    largest = min(max((rate for rate in rates if rate is not None), default=1e12), 999e12)
     scale, prefix = _prefix(largest)
     return f"{prefix}FLOP/s", [None if rate is None else _three_digits(rate / scale) for rate in rates]
 

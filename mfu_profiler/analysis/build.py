@@ -22,7 +22,12 @@ from mfu_profiler.analysis.describe import (
     window_infos,
     workload,
 )
-from mfu_profiler.analysis.efficiency import Coverage, coverage, op_precisions, step_flop
+from mfu_profiler.analysis.efficiency import (
+    Coverage,
+    coverage,
+    op_precisions,
+    step_flop,
+)
 from mfu_profiler.analysis.evidence import Evidence
 from mfu_profiler.analysis.findings import FindingInputs, findings
 from mfu_profiler.analysis.host_device import host_device, names_an_accelerator
@@ -63,6 +68,10 @@ _DEVICE_MISSING = (
 _NO_MARKS = (
     "the trace holds no device work, and nothing in it marks steps.",
     "mark steps:  call profiler.step() after each one",
+)
+_NO_OPS = (
+    "the trace holds no device work, and no op inside its marked steps: nothing tells what they did.",
+    "record the steps' ops:  torch.profiler.profile(activities=[ProfilerActivity.CPU, ...])",
 )
 
 
@@ -113,6 +122,8 @@ def timeline_report(timeline: Timeline, options: Options) -> Report:
     if not has_device and steps is None:
         return _without_partition(timeline, peaks, *_NO_MARKS)
     times = _times(timeline, steps, options, is_cpu)
+    if times is not None and is_cpu and not times.parts.spans["compute"].within(*times.averaged).any():
+        return _without_partition(timeline, peaks, *_NO_OPS)
     if times is None:
         return _without_partition(timeline, peaks, "the trace spans no time.", "record at least one step")
     return _report(times, peaks, options)

@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from mfu_profiler.analysis.op_roles import is_in_optimizer, is_recomputed
 from mfu_profiler.analysis.work import Work
-from mfu_profiler.flops import OpCall, OpCost, generic_byte, matmul_dtype, op_call, op_cost
+from mfu_profiler.flops import (
+    OpCall,
+    OpCost,
+    generic_byte,
+    matmul_dtype,
+    op_call,
+    op_cost,
+)
 from mfu_profiler.trace.columns import RawSignature
 from mfu_profiler.trace.nesting import Nesting
 from mfu_profiler.trace.timeline import Timeline

@@ -162,11 +162,13 @@ def conventions(use: Utilization, workload_name: str | None) -> tuple[str, ...]:
     """The same run as others would print it, where they differ."""
     if use.mfu is None or use.flop is None or use.peak_flop_per_s is None:
         return ()
-    lines = ["one multiply-add is 2 FLOP; causal attention counts the full square, as in PaLM and torch"]
+    lines = ["one multiply-add is 2 FLOP"]
+    if workload_name == "transformer":
+        lines = ["one multiply-add is 2 FLOP; attention counts the full square, as in PaLM and torch"]
     if use.flop.causal_model is not None:
         halved = use.mfu * use.flop.causal_model / use.flop.model
         lines.append(f"Megatron and TraceLens halve causal attention: MFU {percent_text(halved)}")
-    if workload_name == "transformer" and use.peak_flop_per_s != NANOGPT_PEAK:
+    if workload_name == "transformer" and use.precision in ("bf16", "fp16") and use.peak_flop_per_s != NANOGPT_PEAK:
         fixed = use.mfu * use.peak_flop_per_s / NANOGPT_PEAK
         lines.append(f"nanoGPT divides by 312 TFLOP/s on any device: MFU {percent_text(fixed)}")
     return tuple(lines)

@@ -156,16 +156,16 @@ def compute_split(
     given = unknown & np.isin(work.kind, given_kinds)
     counted = item.has_flop & (work.share_ns > 0) & (item.flop > 0)
     own = np.array([_peak_of(name, peaks, reference_peak) for name in precisions])
-    ideal_s = float((item.flop[counted] / own[item.cost[counted]]).sum()) if counted.any() else 0.0
-    if given_kinds:
-        ideal_s = executed_s
+    slower_s = 0.0
+    if counted.any() and not given_kinds:
+        slower_s = float((item.flop[counted] * (1 / own[item.cost[counted]] - 1 / reference_peak)).sum())
     busy_s = float(work.share_ns[counted | given].sum()) / 1e9
     return ComputeSplit(
         mfu=flop.model * step_count / whole,
         recomputation=flop.recomputed * step_count / whole,
         optimizer_matmul=flop.optimizer * step_count / whole,
-        precision=(ideal_s - executed_s) / averaged_time_s,
-        matmul_inefficiency=(busy_s - ideal_s) / averaged_time_s,
+        precision=slower_s / averaged_time_s,
+        matmul_inefficiency=(busy_s - executed_s - slower_s) / averaged_time_s,
         uncounted_kernels=float(work.share_ns[unknown & ~given].sum()) / 1e9 / averaged_time_s,
     )
 

@@ -12,9 +12,14 @@ from mfu_profiler.analysis.activity_kinds import ActivityKinds
 from mfu_profiler.analysis.attribution import Attribution
 from mfu_profiler.analysis.host_states import HostStates, pageable_copy_calls
 from mfu_profiler.analysis.locations import Locations
-from mfu_profiler.trace.host_calls import host_call_kind, is_data_loading, is_optimizer_step
+from mfu_profiler.kernel_names import short_kernel_name
+from mfu_profiler.trace.host_calls import (
+    host_call_kind,
+    is_data_loading,
+    is_optimizer_step,
+)
 from mfu_profiler.trace.nesting import Nesting
-from mfu_profiler.trace.timeline import MEMCPY, Intervals, Timeline
+from mfu_profiler.trace.timeline import MEMCPY, Activities, Intervals, Timeline
 from mfu_profiler.units import byte_text, count_text, percent_text, time_text
 
 __all__ = ["Evidence"]
@@ -169,7 +174,7 @@ class Evidence:
             count = count_text(len(chosen) / self.step_count)
             step_s = time / 1e9 / self.step_count
             texts.append(
-                f"{count} {self.timeline.names[name]} a step, {time_text(step_s)} ({percent_text(time / whole)})"
+                f"{count} {short_kernel_name(self.timeline.names[name])} a step, {time_text(step_s)} ({percent_text(time / whole)})"
             )
         return tuple(texts)
 
@@ -183,8 +188,8 @@ def _durations(table: Intervals, rows: Int64) -> Int64:
     return np.asarray((table.end_ns - table.start_ns)[rows], np.int64)
 
 
-def _durations_of(activities: object, rows: Int64) -> Int64:
-    return np.asarray((activities.end_ns - activities.start_ns)[rows], np.int64)  # type: ignore[attr-defined]
+def _durations_of(activities: Activities, rows: Int64) -> Int64:
+    return np.asarray((activities.end_ns - activities.start_ns)[rows], np.int64)
 
 
 def _most_time(name: npt.NDArray[np.int32], time_ns: Int64) -> list[int]:

@@ -22,6 +22,14 @@ SHORT_KERNEL_S = 20e-6
 """Kernels about as short as their launches take: the host can hardly keep ahead."""
 MANY_OPTIMIZER_LAUNCHES = 100
 """More launches than any fused or foreach optimizer needs."""
+FUSED_OPTIMIZERS = frozenset({"Adam", "AdamW", "SGD", "Adagrad"})
+"""``fused=True`` since torch 2.0 (Adam, AdamW), 2.3 (SGD) and 2.4 (Adagrad)."""
+FOREACH_OPTIMIZERS = frozenset(
+    {"ASGD", "Adadelta", "Adafactor", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop"}
+)
+"""``foreach=True`` (torch.optim, "Algorithms")."""
+NOTABLE_PAGEABLE_BYTE = 1e6
+"""Smaller copies cost their latency, pinned or not."""
 POOR_MATMUL_FRACTION = 0.4
 """Distance to the achievable rate alone is no finding; less than this of peak is."""
 
@@ -90,7 +98,7 @@ def _synchronization(inputs: FindingInputs, share: float) -> Finding:
         advice.append("keep values on the device:  total += loss.detach(), and .item() only every N steps")
     if inputs.evidence.synchronizes_explicitly():
         advice.append("remove torch.cuda.synchronize() from the loop; time with events instead")
-    if inputs.evidence.pageable_byte():
+    if inputs.evidence.pageable_byte() >= NOTABLE_PAGEABLE_BYTE:
         advice.append('pinned copies do not block:  DataLoader(pin_memory=True), x.to("cuda", non_blocking=True)')
     return Finding(
         "synchronization",
@@ -105,7 +113,7 @@ def _host_bound(inputs: FindingInputs, share: float) -> Finding:
     evidence = inputs.evidence
     launches, between_s = evidence.launches()
     texts = [f"{count_text(launches)} launches a step, {time_text(between_s)} apart (median)"]
-    texts += [f"{row.phase}: {row.reason}, {percent_text(row.fraction)} of the step" for row in inputs.host_idle[:3]]
+    texts += [f"{row.phase}: {row.reason}, {percent_text(row.fraction)} of the step" for row in inputs.host_idle[:2]]
     by_reason: dict[str, float] = {}
     for row in inputs.host_idle:
         by_reason[row.reason] = by_reason.get(row.reason, 0.0) + row.fraction
@@ -137,11 +145,11 @@ def _dispatch_advice(evidence: Evidence) -> list[str]:
 
 
 def _optimizer_advice(evidence: Evidence) -> list[str]:
-    """``fused`` exists for these (torch.optim, 2.0 to 2.4); ``foreach`` for the others."""
+    """Torch's own optimizers take ``fused`` or ``foreach``; of others nothing is known but the count."""
     name = evidence.optimizer_name()
-    option = "fused" if name in ("Adam", "AdamW", "SGD", "Adagrad") else "foreach"
-    count = count_text(evidence.optimizer_launches())
-    return [f"{count} launches in the optimizer:  {name or 'the optimizer'}(..., {option}=True)"]
+    option = "fused" if name in FUSED_OPTIMIZERS else "foreach" if name in FOREACH_OPTIMIZERS else None
+    change = f"{name}(..., {option}=True)" if option else "update all parameters at once (torch._foreach_*, torch.compile)"
+    return [f"{count_text(evidence.optimizer_launches())} launches in the optimizer:  {change}"]
 
 
 def _launch(inputs: FindingInputs, share: float) -> Finding:
@@ -172,7 +180,7 @@ def _communication(inputs: FindingInputs, share: float) -> Finding:
 def _copy(inputs: FindingInputs, share: float) -> Finding:
     pageable = inputs.evidence.pageable_byte()
     advice = ["copy while computing: on a stream of its own, one batch ahead"]
-    if pageable:
+    if pageable >= NOTABLE_PAGEABLE_BYTE:
         advice.insert(
             0,
             f"{byte_text(pageable)} a step come from pageable memory:  DataLoader(pin_memory=True) and"

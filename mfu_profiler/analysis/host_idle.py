@@ -9,7 +9,11 @@ from mfu_profiler.analysis.host_states import HostStates
 from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.op_roles import EVALUATE_FUNCTION
 from mfu_profiler.analysis.report import HostIdle
-from mfu_profiler.trace.host_calls import host_call_kind, is_optimizer_step, is_zero_grad
+from mfu_profiler.trace.host_calls import (
+    host_call_kind,
+    is_optimizer_step,
+    is_zero_grad,
+)
 from mfu_profiler.trace.timeline import Intervals, Timeline
 
 __all__ = ["host_idle"]

@@ -8,7 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.intervals import Spans
-from mfu_profiler.trace.host_calls import SYNC_OPS, host_call_kind, is_blocking_copy, is_data_loading
+from mfu_profiler.trace.host_calls import (
+    SYNC_OPS,
+    host_call_kind,
+    is_blocking_copy,
+    is_data_loading,
+)
 from mfu_profiler.trace.timeline import MEMCPY, Timeline
 
 __all__ = ["HostStates", "host_states"]

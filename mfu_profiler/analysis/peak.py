@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 
 from mfu_profiler.analysis.options import Options
 from mfu_profiler.errors import UnknownDeviceError
-from mfu_profiler.hardware import Backend, DeviceMatch, Precision, estimated_device, find_device
+from mfu_profiler.hardware import (
+    Backend,
+    DeviceMatch,
+    Precision,
+    estimated_device,
+    find_device,
+)
 from mfu_profiler.trace.timeline import DeviceProperties, Timeline
 
 __all__ = ["DevicePeaks", "backend_of", "device_peaks"]

@@ -19,7 +19,7 @@ class _Published:
 
 
 _LLAMA = "arXiv:2407.21783, table 4"
-_RESNET = "NVIDIA DeepLearningExamples, ResNet50 v1.5 for PyTorch, one GPU, at 24.3 GFLOP an image"
+_RESNET = "NVIDIA DeepLearningExamples, ResNet50 v1.5, one GPU, 24.3 GFLOP an image"
 
 _PUBLISHED = (
     _Published("transformer", "bf16", "published bf16 LLM training: 38 to 43 % (Llama 3.1 405B, H100)", _LLAMA),

@@ -12,7 +12,12 @@ with torch's ``flop_registry`` wherever that is right; ``tests/flops/test_torch_
 
 from mfu_profiler.flops.call import Argument, OpCall, OpCost, Shape, op_call
 from mfu_profiler.flops.dtypes import Dtype, dtype_named
-from mfu_profiler.flops.registry import formula_names, has_formula, matmul_dtype, op_cost
+from mfu_profiler.flops.registry import (
+    formula_names,
+    has_formula,
+    matmul_dtype,
+    op_cost,
+)
 from mfu_profiler.flops.traffic import generic_byte
 from mfu_profiler.flops.transformer import TransformerShape, gpt_parameters
 

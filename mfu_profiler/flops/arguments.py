@@ -15,6 +15,7 @@ from mfu_profiler.flops.call import OpCall, Shape
 from mfu_profiler.flops.dtypes import dtype_named
 
 __all__ = [
+    "LARGEST_COUNT",
     "NoCostError",
     "dtype_at",
     "flag_at",
@@ -28,6 +29,9 @@ __all__ = [
     "shape_list_at",
     "traffic_byte",
 ]
+
+LARGEST_COUNT = 2**62
+"""Counts beyond it are nonsense in the trace: over an hour of any GPU in one op, and no longer an int64."""
 
 _Item = TypeVar("_Item")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mfu_profiler.flops.arguments import NoCostError, dtype_at
+from mfu_profiler.flops.arguments import LARGEST_COUNT, NoCostError, dtype_at
 from mfu_profiler.flops.attention_ops import ATTENTION_FORMULAS
 from mfu_profiler.flops.call import OpCall, OpCost
 from mfu_profiler.flops.convolution import CONVOLUTION_FORMULAS
@@ -41,15 +41,17 @@ def op_cost(call: OpCall) -> OpCost | None:
     """Cost of a call, or None: no formula, or its shapes do not suffice or contradict each other.
 
     Composite ops (``aten::linear``) have a cost, and so do the ops inside them (``aten::addmm``): only
-    the innermost op with a cost may be summed. Never raises, whatever the trace says.
+    the innermost op with a cost may be summed. Never raises, whatever the trace says, and every count
+    fits an int64.
     """
     formula = _FORMULAS.get(call.name)
     if formula is None:
         return None
     try:
-        return formula.cost(call)
+        cost = formula.cost(call)
     except NoCostError:
         return None
+    return cost if max(cost.model_flop, cost.recompute_flop, cost.byte or 0) <= LARGEST_COUNT else None
 
 
 def matmul_dtype(call: OpCall) -> str | None:

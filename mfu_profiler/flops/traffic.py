@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from math import prod
 
-from mfu_profiler.flops.arguments import NoCostError, dtype_at, is_shape, shape_at, traffic_byte
+from mfu_profiler.flops.arguments import (
+    LARGEST_COUNT,
+    NoCostError,
+    dtype_at,
+    is_shape,
+    shape_at,
+    traffic_byte,
+)
 from mfu_profiler.flops.call import OpCall, Shape
 
 __all__ = ["generic_byte"]
@@ -64,12 +71,13 @@ def generic_byte(call: OpCall) -> int | None:
     output of a reduction is left out; lookups read only the rows they return.
 
     Returns:
-        None where there is no tensor, and where a dtype is unknown (tensors in a list always).
+        None where there is no tensor, and where a dtype is unknown (tensors in a list always). Fits an int64.
     """
     try:
-        return _byte(call)
+        byte = _byte(call)
     except NoCostError:
         return None
+    return byte if byte is not None and byte <= LARGEST_COUNT else None
 
 
 def _byte(call: OpCall) -> int | None:

@@ -8,7 +8,13 @@ from types import MappingProxyType
 from mfu_profiler.hardware.names import devices_named, is_nameless, split_mig
 from mfu_profiler.hardware.rates import vendor_of_reading
 from mfu_profiler.hardware.share import compute_units, share_of
-from mfu_profiler.hardware.spec import Backend, DeviceMatch, DeviceReading, DeviceSpec, unit_word
+from mfu_profiler.hardware.spec import (
+    Backend,
+    DeviceMatch,
+    DeviceReading,
+    DeviceSpec,
+    unit_word,
+)
 from mfu_profiler.hardware.tables import read_devices
 from mfu_profiler.hardware.unknown import unknown_device
 

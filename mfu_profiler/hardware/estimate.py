@@ -18,7 +18,13 @@ from mfu_profiler.errors import OptionError, UnknownDeviceError
 from mfu_profiler.hardware.names import split_mig
 from mfu_profiler.hardware.rates import arch_rate_for, is_capped, row_of
 from mfu_profiler.hardware.share import compute_units
-from mfu_profiler.hardware.spec import Backend, DeviceMatch, DeviceReading, DeviceSpec, unit_word
+from mfu_profiler.hardware.spec import (
+    Backend,
+    DeviceMatch,
+    DeviceReading,
+    DeviceSpec,
+    unit_word,
+)
 from mfu_profiler.hardware.tables import ArchRate, read_devices
 from mfu_profiler.hardware.unknown import unknown_device
 

@@ -84,7 +84,9 @@ def nearest_driver_names(name: str, count: int = 3) -> tuple[str, ...]:
     Nearness adds two shares, of characters in order and of words of ``name`` found: characters
     alone miss "H100", which is short, and words alone miss a typing error.
     """
-    from difflib import SequenceMatcher  # costs a millisecond, and only an error needs it
+    from difflib import (
+        SequenceMatcher,  # costs a millisecond, and only an error needs it
+    )
 
     wanted = _normal(name)[:_SHOWN_CHARACTERS]
     words = set(_WORD.findall(wanted))

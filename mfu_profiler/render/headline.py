@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import re
-
 from mfu_profiler.analysis.report import FlopInfo, Report
 from mfu_profiler.render.names import shown_text
 from mfu_profiler.render.page import Fact
-from mfu_profiler.units import flop_rate_column, flop_rate_text, percent_text, points_text, time_text
+from mfu_profiler.units import (
+    flop_rate_column,
+    flop_rate_text,
+    percent_text,
+    points_text,
+    time_text,
+)
 
 __all__ = ["headline", "is_lower_bound", "mfu_text"]
 
@@ -37,10 +41,9 @@ def is_lower_bound(report: Report) -> bool:
 def _mfu(report: Report) -> Fact:
     label = f"MFU {mfu_text(report)}"
     if report.mfu is None:
-        because = (report.mfu_unknown_because or "the report does not say why").split("\n")
-        return Fact(
-            label, tuple(shown_text(line) for line in [*because, *_rate_without_peak(report)]), alarm=True
-        )
+        because = report.mfu_unknown_because or "the report does not say why"
+        lines = [because, *report.mfu_unknown_hints, *_rate_without_peak(report)]
+        return Fact(label, tuple(shown_text(line) for line in lines), alarm=True)
     lines = [_of_peak(report, report.mfu), _coverage(report.flop)]
     return Fact(label, tuple(line for line in lines if line))
 
@@ -50,8 +53,7 @@ def _of_peak(report: Report, fraction: float) -> str:
     if device.peak_flop_per_s is None:
         return ""
     unit, (achieved, peak) = flop_rate_column([fraction * device.peak_flop_per_s, device.peak_flop_per_s])
-    source = re.split("[;,:]", device.peak_source)[0] if device.peak_source else None
-    about = [shown_text(part, 60) for part in (device.name, device.precision, source) if part]
+    about = [shown_text(part, 60) for part in (device.name, device.precision, device.peak_source) if part]
     return " · ".join([f"{achieved} of {peak} {unit}", *about])
 
 
@@ -104,7 +106,7 @@ def _step(report: Report) -> Fact:
 def _scale(report: Report) -> Fact | None:
     if report.scale is None:
         return None
-    return Fact("scale", (f"{shown_text(report.scale.text)} ({shown_text(report.scale.source)})",))
+    return Fact("scale", (shown_text(report.scale.text),))
 
 
 def _cautions(report: Report) -> list[Fact]:

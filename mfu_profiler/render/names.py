@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from rich.cells import cell_len
 
-from mfu_profiler.render.cpp_names import short_cpp_name
+from mfu_profiler.kernel_names import short_kernel_name
 
 __all__ = ["fitted", "fitted_names", "short_name", "shown_name", "shown_text", "visible"]
 
@@ -53,7 +53,7 @@ def visible(text: str) -> str:
 @lru_cache(maxsize=4096)
 def short_name(name: str) -> str:
     """A kernel name without return type, namespaces, arguments and most template arguments; visible."""
-    return visible(short_cpp_name(name[:_LONGEST_NAME].strip()))
+    return visible(short_kernel_name(name[:_LONGEST_NAME].strip()))
 
 
 def shown_name(name: str, width: int) -> str:

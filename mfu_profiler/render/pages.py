@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from mfu_profiler.analysis.report import Report
 from mfu_profiler.render.evidence import fixes, fixes_note, kernel_lines
 from mfu_profiler.render.headline import headline, mfu_text
-from mfu_profiler.render.losses import losses, losses_details, losses_heading, losses_note
+from mfu_profiler.render.losses import (
+    losses,
+    losses_details,
+    losses_heading,
+    losses_note,
+)
 from mfu_profiler.render.page import Overview, Page
 from mfu_profiler.render.provenance import device_text, provenance
 from mfu_profiler.units import percent_text, time_text

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mfu_profiler.analysis.report import Report, WindowInfo
-from mfu_profiler.render.names import shown_text
+from mfu_profiler.analysis.report import FlopInfo, Report, WindowInfo
+from mfu_profiler.render.names import shown_name, shown_text
 from mfu_profiler.render.page import Fact
-from mfu_profiler.units import byte_rate_text, count_text, flop_rate_text, flop_text, percent_text, time_text
+from mfu_profiler.units import (
+    byte_rate_text,
+    count_text,
+    flop_rate_text,
+    flop_text,
+    percent_text,
+    time_text,
+)
 
 __all__ = ["device_text", "provenance"]
 
@@ -55,7 +62,7 @@ def _peak(report: Report) -> str:
     if device.peak_flop_per_s is None:
         return "peak unknown"
     precision = f"dense {device.precision}, " if device.precision else ""
-    source = device.peak_source or "no source"
+    source = ", ".join(part for part in (device.peak_source, device.peak_detail) if part) or "no source"
     return shown_text(f"peak {flop_rate_text(device.peak_flop_per_s)}, {precision}{source}")
 
 
@@ -69,10 +76,14 @@ def _flop(report: Report) -> list[str]:
     source = shown_text(flop.source) if flop.source else "no source"
     lines = [f"{flop_text(flop.model_per_step)} a step{executed} ({source})"]
     if flop.uncounted:
-        lines.append(f"not counted: {', '.join(_shown(flop.uncounted, 160))}")
+        lines.append(f"not counted: {', '.join(_uncounted(flop))}")
     if flop.causal_model_per_step is not None:
         lines.append(_causal(report, flop.causal_model_per_step / flop.model_per_step))
     return lines
+
+
+def _uncounted(flop: FlopInfo) -> list[str]:
+    return [f"{shown_name(kernel.name, 60)} ({percent_text(kernel.fraction)})" for kernel in flop.uncounted]
 
 
 def _causal(report: Report, ratio: float) -> str:

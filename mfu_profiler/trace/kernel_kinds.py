@@ -18,7 +18,7 @@ from typing import Final, get_args
 
 from mfu_profiler.trace.kernel_rules import KERNEL_RULES, KernelKind
 
-__all__ = ["KERNEL_KINDS", "ZERO_FLOP_KINDS", "KernelKind", "has_no_flop", "kernel_kind"]
+__all__ = ["KERNEL_KINDS", "SEARCHED_LENGTH", "ZERO_FLOP_KINDS", "KernelKind", "has_no_flop", "kernel_kind"]
 
 KERNEL_KINDS: Final[tuple[KernelKind, ...]] = get_args(KernelKind)
 """Every kind, ``"other"`` last."""
@@ -28,7 +28,7 @@ ZERO_FLOP_KINDS: Final[frozenset[KernelKind]] = frozenset(
 )
 """Compute kinds that execute no matmul FLOP. Communication is not among them: it is no compute at all."""
 
-_LOOKED_AT: Final = 4_000
+SEARCHED_LENGTH: Final = 4_000
 """Characters of a name that are searched. The longest name in 31 real traces has 2,004, and what tells the
 kind stands in front; the limit bounds the time that a hostile trace can cost."""
 
@@ -71,4 +71,4 @@ def has_no_flop(name: str) -> bool:
 
 
 def _searched(name: str) -> str:
-    return name[:_LOOKED_AT].lower()
+    return name[:SEARCHED_LENGTH].lower()

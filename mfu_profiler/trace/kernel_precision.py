@@ -22,14 +22,11 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-from mfu_profiler.trace.kernel_kinds import kernel_kind
+from mfu_profiler.trace.kernel_kinds import SEARCHED_LENGTH, kernel_kind
 
 __all__ = ["KernelPrecision", "kernel_precision"]
 
 KernelPrecision = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int8"]
-
-_LOOKED_AT: Final = 4_000
-"""Characters of a name that are searched; see ``kernel_kinds``."""
 
 _MULTIPLYING_KINDS: Final = frozenset({"matmul", "convolution", "attention"})
 
@@ -181,7 +178,7 @@ _RULES: Final = (
 @lru_cache(maxsize=65_536)
 def kernel_precision(name: str) -> KernelPrecision | None:
     """The precision in which a kernel multiplies; None where its name says none, or nothing is multiplied."""
-    shown = name[:_LOOKED_AT]
+    shown = name[:SEARCHED_LENGTH]
     if kernel_kind(name) not in _MULTIPLYING_KINDS or _SAYS_NOTHING.search(shown):
         return None
     for coded in (_tensile(shown), _nvjet(shown), _xmma(shown), _trtllm(shown)):

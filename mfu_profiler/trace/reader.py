@@ -6,7 +6,6 @@ import gc
 from collections.abc import Callable
 from pathlib import Path
 
-
 from mfu_profiler.errors import TraceFormatError
 from mfu_profiler.trace.columns import ColumnBuilder
 from mfu_profiler.trace.decode import Decoder

@@ -13,8 +13,8 @@ from mfu_profiler.trace.events import Metadata, Number
 from mfu_profiler.trace.host_calls import (
     is_data_loading,
     is_optimizer_step,
-    is_zero_grad,
     is_step_mark,
+    is_zero_grad,
 )
 from mfu_profiler.trace.nesting import sorted_by_nesting
 from mfu_profiler.trace.timeline import (

@@ -121,17 +121,18 @@ def junk_calls(draw: st.DrawFn) -> OpCall:
     )
 
 
-@settings(deadline=None, max_examples=3000, derandomize=True)
+@settings(deadline=None, max_examples=800, derandomize=True)
 @example(OpCall("aten::conv2d", ((1, 1, 3, 3), (1, 0, 3, 3))))
+@example(OpCall("aten::mm", ((10**30, 2), (2, 2))))
+@example(OpCall("aten::add", ((10**30, 2),), ("float",)))
 @example(OpCall("aten::_weight_int4pack_mm", ((2, 0), (1,))))
 @given(junk_calls())
-def test_junk_has_no_cost_or_one_that_is_not_negative_but_never_raises(junk: OpCall) -> None:
+def test_junk_has_no_cost_or_one_that_fits_an_int64_but_never_raises(junk: OpCall) -> None:
     cost = op_cost(junk)
     if cost is not None:
-        assert cost.model_flop >= 0 <= cost.recompute_flop
-        assert cost.byte is None or cost.byte >= 0
-    byte = generic_byte(junk)
-    assert byte is None or byte >= 0
+        counts = (cost.model_flop, cost.recompute_flop, cost.byte or 0, cost.causal_model_flop or 0)
+        assert all(0 <= count < 2**63 for count in counts)
+    assert 0 <= (generic_byte(junk) or 0) < 2**63
     matmul_dtype(junk)
 
 
@@ -150,6 +151,6 @@ def test_any_json_makes_a_call_or_none(dims: Any, types: Any, concrete: Any, pai
 
 
 def test_the_package_does_not_import_torch() -> None:
-    code = "import sys, mfu_profiler.flops; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = "import sys, mfu_profiler.flops; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False"]
+    assert done.stdout.split() == ["False"]

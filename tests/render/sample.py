@@ -19,6 +19,7 @@ from mfu_profiler.analysis.report import (
     Scale,
     StepsInfo,
     TraceInfo,
+    UncountedKernel,
     WaterfallRow,
     WindowInfo,
 )
@@ -42,15 +43,17 @@ def resnet() -> Report:
         mfu=0.281,
         hfu=0.281,
         mfu_unknown_because=None,
+        mfu_unknown_hints=(),
         step_time_s=step_s,
         step_times_s=(0.231, 0.174, 0.171, 0.183, 0.177, 0.176),
         steps=StepsInfo(
-            count=5, source="device windows of ProfilerStep", spread_fraction=0.026, pause_fraction=0.0
+            count=5, source="device windows of ProfilerStep", spread_fraction=0.026, fastest_s=0.171, slowest_s=0.183, pause_fraction=0.0
         ),
         trace=TraceInfo(
             path="resnet50.pt.trace.json.gz",
             rank=None,
             world_size=None,
+            process="25738",
             events=104_512,
             truncated=False,
             truncated_because=None,
@@ -63,6 +66,7 @@ def resnet() -> Report:
             precision="fp32",
             peak_flop_per_s=15.7e12,
             peak_source="datasheet",
+            peak_detail=None,
             memory_byte_per_s=900e9,
             sm_count=80,
         ),
@@ -74,7 +78,7 @@ def resnet() -> Report:
             causal_model_per_step=None,
             source="shapes in the trace",
             coverage_fraction=0.991,
-            uncounted=("cunn_SoftMaxForward (0.1 %)", "MaxPoolBackward (0.4 %)"),
+            uncounted=(UncountedKernel("cunn_SoftMaxForward", 0.001), UncountedKernel("MaxPoolBackward", 0.004)),
         ),
         partition=Partition(0.561, 0.0, 0.012, 0.326, 0.003, 0.093, 0.005, 0.0),
         partition_unknown_because=None,
@@ -227,10 +231,10 @@ def unknown_device() -> Report:
         sample,
         mfu=None,
         hfu=None,
-        mfu_unknown_because=(
-            'no peak FLOP/s is known for "NVIDIA H100 80GB HBM4"\n'
-            "nearest known: NVIDIA H100 80GB HBM3, NVIDIA H100 NVL\n"
-            "give it: report trace.json --peak-tflops 989.4"
+        mfu_unknown_because='no peak FLOP/s is known for "NVIDIA H100 80GB HBM4"',
+        mfu_unknown_hints=(
+            "nearest known: NVIDIA H100 80GB HBM3, NVIDIA H100 NVL",
+            "give it: report trace.json --peak-tflops 989.4",
         ),
         device=replace(
             sample.device,
@@ -255,9 +259,9 @@ def cpu() -> Report:
         mfu_unknown_because=reason,
         partition=None,
         partition_unknown_because=reason,
-        device=DeviceInfo(None, None, "cpu", None, None, None, None, None),
+        device=DeviceInfo(None, None, "cpu", None, None, None, None, None, None),
         flop=FlopInfo(None, None, None, None, None, None, None, ()),
-        steps=StepsInfo(1, "the whole span", None, 0.0),
+        steps=StepsInfo(1, "the whole span", None, None, None, 0.0),
         windows=(),
         copy_by_direction={},
         host_idle=(),
@@ -331,7 +335,7 @@ def hostile() -> Report:
         sample,
         trace=replace(sample.trace, path=evil, truncated_because=evil, torch_version=evil),
         device=replace(sample.device, name=evil, backend=evil, precision=evil, peak_source=evil),
-        flop=replace(sample.flop, source=evil, uncounted=(evil, LONG_NAME)),
+        flop=replace(sample.flop, source=evil, uncounted=(UncountedKernel(evil, 0.1), UncountedKernel(LONG_NAME, 0.1))),
         steps=replace(sample.steps, source=evil),
         copy_by_direction={evil: 0.01},
         host_idle=(HostIdle(evil, evil, 0.05),),

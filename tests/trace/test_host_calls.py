@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import pytest
@@ -47,8 +46,9 @@ CALLS: dict[str, str] = {
         hipMemsetAsync hipMemcpyDtoHAsync urEnqueueUSMMemcpy urEnqueueUSMFill zeCommandListAppendMemoryCopy
     """,
     "allocate": """
-        cudaMalloc cudaMallocAsync cudaMallocFromPoolAsync cudaFree cudaHostAlloc cudaFreeHost cudaHostRegister
-        cuMemAlloc_v2 cuMemCreate cuMemMap cuMemUnmap cuMemSetAccess cuMemAddressReserve cuMemRelease
+        cudaMalloc cudaMallocAsync cudaMallocFromPoolAsync cudaFree cudaHostAlloc cudaFreeHost
+        cudaHostRegister cuMemAlloc_v2 cuMemCreate cuMemMap cuMemUnmap cuMemSetAccess
+        cuMemAddressReserve cuMemRelease
         hipMalloc hipFree hipHostMalloc hipExtMallocWithFlags urUSMDeviceAlloc urUSMFree
     """,
     "event": """
@@ -59,9 +59,10 @@ CALLS: dict[str, str] = {
     "other": """
         cudaFuncSetAttribute cudaFuncGetAttributes cudaStreamIsCapturing cudaStreamGetPriority INVALID
         cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags cudaStreamGetCaptureInfo_v2 cudaPeekAtLastError
-        cudaGetDriverEntryPoint cudaThreadExchangeStreamCaptureMode cudaPointerGetAttributes cudaDriverGetVersion
-        hipGetDevicePropertiesR0600 hipPointerGetAttribute hipStreamGetDevice cudaMemGetInfo cudaLaunchHostFunc
-        cudaGraphInstantiate cudaStreamCreateWithPriority aten::mm
+        cudaGetDriverEntryPoint cudaThreadExchangeStreamCaptureMode cudaPointerGetAttributes
+        cudaDriverGetVersion hipGetDevicePropertiesR0600 hipPointerGetAttribute
+        hipStreamGetDevice cudaMemGetInfo
+        cudaLaunchHostFunc cudaGraphInstantiate cudaStreamCreateWithPriority aten::mm
     """,
 }
 
@@ -73,7 +74,9 @@ def test_a_call_has_its_kind(call: str, kind: str) -> None:
     assert host_call_kind(call) == kind
 
 
-@pytest.mark.parametrize("call", ["cudaGraphLaunch", "cudaGraphLaunch_ptsz", "cuGraphLaunch", "hipGraphLaunch"])
+@pytest.mark.parametrize(
+    "call", ["cudaGraphLaunch", "cudaGraphLaunch_ptsz", "cuGraphLaunch", "hipGraphLaunch"]
+)
 def test_a_graph_launch_is_told_from_a_kernel_launch(call: str) -> None:
     assert is_graph_launch(call)
     assert not is_graph_launch("cudaLaunchKernel")
@@ -86,7 +89,15 @@ def test_a_copy_that_returns_when_it_is_done_blocks(call: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["cudaMemcpyAsync", "cudaMemcpyPeer", "cuMemcpyDtoD_v2", "cudaMemset", "cudaMemsetAsync", "hipMemcpyAsync"]
+    "call",
+    [
+        "cudaMemcpyAsync",
+        "cudaMemcpyPeer",
+        "cuMemcpyDtoD_v2",
+        "cudaMemset",
+        "cudaMemsetAsync",
+        "hipMemcpyAsync",
+    ],
 )
 def test_asynchronous_copies_device_copies_and_memsets_do_not_block(call: str) -> None:
     assert not is_blocking_copy(call)
@@ -147,7 +158,9 @@ def test_waiting_for_input_is_data_loading(name: str) -> None:
     assert is_data_loading(name)
 
 
-@pytest.mark.parametrize("name", ["aten::item", "ProfilerStep#3", "## wait_for_batch ##", "mfu_profiler.data2"])
+@pytest.mark.parametrize(
+    "name", ["aten::item", "ProfilerStep#3", "## wait_for_batch ##", "mfu_profiler.data2"]
+)
 def test_waiting_for_something_else_is_not_data_loading(name: str) -> None:
     assert not is_data_loading(name)
 
@@ -183,54 +196,74 @@ def test_any_name_has_a_listed_kind_and_every_question_an_answer(name: str) -> N
     assert is_step_mark(name) is None or name.startswith("ProfilerStep")
 
 
-def test_calls_that_share_a_correlation_with_a_kernel_launch_it() -> None:
-    """And those that share one with a memcpy or memset copy, but for graphs, which may contain both."""
+def test_calls_that_share_a_correlation_with_an_activity_enqueued_it(recorded: Recorded) -> None:
+    """Kernels were launched, memcpys and memsets copied, but for graphs, which may contain all three."""
     expected = {"kernel": "launch", "memcpy": "copy", "memset": "copy"}
-    wrong = set()
-    for events in _traces():
-        calls = defaultdict(set)
-        for event in events:
-            if event.category in ("cuda_runtime", "cuda_driver", "runtime"):
-                calls[event.correlation].add(event.name)
-        for event in events:
-            kind = expected.get(event.category.removeprefix("gpu_"))
-            for name in calls.get(event.correlation, ()) if kind and event.correlation is not None else ():
-                if host_call_kind(name) != kind and not is_graph_launch(name):
-                    wrong.add((event.category, name))
-    assert wrong == set()
-
-
-def test_no_call_of_a_real_trace_that_waits_or_allocates_is_unknown() -> None:
-    unknown = {
-        event.name
-        for events in _traces()
-        for event in events
-        if event.category in ("cuda_runtime", "cuda_driver", "runtime") and host_call_kind(event.name) == "other"
+    wrong = {
+        (activity, call)
+        for activity, call in recorded.causes
+        if host_call_kind(call) != expected[activity] and not is_graph_launch(call)
     }
-    assert unknown
-    assert not [name for name in unknown if any(word in name for word in ("Synch", "Malloc", "Free", "Launch"))]
+    assert wrong == set()
+    assert {("kernel", "cuLaunchKernelEx"), ("kernel", "hipExtModuleLaunchKernel")} <= recorded.causes
+    assert ("memset", "cudaMemsetAsync") in recorded.causes
+
+
+def test_no_call_of_a_real_trace_that_waits_allocates_or_launches_is_unknown(recorded: Recorded) -> None:
+    unknown = {call for call in recorded.calls if host_call_kind(call) == "other"}
+    assert "cudaFuncSetAttribute" in unknown
+    assert not [
+        call for call in unknown if any(word in call for word in ("Synch", "Malloc", "Free", "Launch"))
+    ]
+
+
+class Recorded(NamedTuple):
+    """What real traces recorded."""
+
+    calls: set[str]
+    causes: set[tuple[str, str]]
+    """Kind of activity, and a call with the same correlation."""
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Recorded:
+    calls: set[str] = set()
+    causes: set[tuple[str, str]] = set()
+    for events in _traces():
+        by_correlation = {
+            event.correlation: event.name
+            for event in events
+            if event.category in ("cuda_runtime", "cuda_driver", "runtime")
+        }
+        calls.update(by_correlation.values())
+        causes.update(
+            (event.category, by_correlation[event.correlation])
+            for event in events
+            if event.category in ("kernel", "memcpy", "memset") and event.correlation in by_correlation
+        )
+    return Recorded(calls, causes)
 
 
 class _Arguments(msgspec.Struct):
-    correlation: Any = None
+    correlation: int | None = None
 
 
 class _Event(msgspec.Struct):
     name: Any = ""
-    cat: Any = None
-    args: Any = None
+    cat: str | None = None
+    args: _Arguments | None = None
 
     @property
     def category(self) -> str:
-        return str(self.cat or "").lower()
+        return (self.cat or "").lower().removeprefix("gpu_")
 
     @property
-    def correlation(self) -> Any:
-        return self.args.get("correlation") if isinstance(self.args, dict) else None
+    def correlation(self) -> int | None:
+        return self.args.correlation if self.args else None
 
 
-class _Trace(msgspec.Struct):
-    traceEvents: list[_Event]  # noqa: N815
+class _Trace(msgspec.Struct, rename={"events": "traceEvents"}):
+    events: list[_Event]
 
 
 def _traces() -> Iterator[list[_Event]]:
@@ -243,9 +276,7 @@ def _traces() -> Iterator[list[_Event]]:
     for path in [*sorted(folder.glob("*.json.gz")), *sorted(folder.glob("*/rank0.json.gz"))]:
         with gzip.open(path) as file:
             data = file.read()
-        is_array = data.lstrip()[:1] == b"["
-        yield (
-            msgspec.json.decode(data, type=list[_Event])
-            if is_array
-            else msgspec.json.decode(data, type=_Trace).traceEvents
-        )
+        if data.lstrip()[:1] == b"[":
+            yield msgspec.json.decode(data, type=list[_Event])
+        else:
+            yield msgspec.json.decode(data, type=_Trace).events

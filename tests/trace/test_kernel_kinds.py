@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,27 +23,30 @@ LARGEST_OTHER_SHARE = 0.01
 _ATEN = "void at::native::"
 _VECTORIZED = "void at::native::vectorized_elementwise_kernel<4, at::native::"
 _ANONYMOUS = "void at::native::(anonymous namespace)::"
-_FOREACH = "void at::native::(anonymous namespace)::multi_tensor_apply_kernel<at::native::(anonymous namespace)::"
+_CK = "_ZN2ck16tensor_operation6device12_GLOBAL__N_1"
+_FOREACH = (
+    "void at::native::(anonymous namespace)::multi_tensor_apply_kernel<at::native::(anonymous namespace)::"
+)
 
 REAL_NAMES: dict[str, tuple[str, ...]] = {
     "matmul": (
         "ampere_sgemm_128x64_nn",
         "volta_h884gemm_64x64_ldg8_nn",
         "turing_fp16_s1688gemm_fp16_128x128_ldg8_f2f_nt",
-        "void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_relu_bf16_128x64_64x6_tn_align8>(...::Params)",
+        "void cutlass::Kernel2<cutlass_80_tensorop_bf16_s16816gemm_relu_bf16_128x64_64x6_tn_align8>(...::Par",
         "sm90_xmma_gemm_bf16bf16_bf16f32_f32_tn_n_tilesize128x128x64_warpgroupsize1x1x1__5x_cublas",
         "cutlass3x_sm100_tensorop_s256x256x8tf32gemm_f32_f32_f32_256x128x32",
         "nvjet_qqtst_192x192_128x4_1x2_h_bz_coopB_TNN",
         "nvjet_sm100_tst_8x64_64x16_1x4_h_bz_TNN",
-        "void splitKreduce_kernel<float, float, float, float, true, false, false>(cublasSplitKParams<float>, ...)",
+        "void splitKreduce_kernel<float, float, float, float, true, false, false>(cublasSplitKParams<float>,",
         "void cublasLt::splitKreduce_kernel<32, 16, int, float, __nv_bfloat16, float>(...)",
         "void cutlass::Kernel<cutlass::reduction::kernel::ReduceSplitK<cutlass::MatrixShape<4, 128>, ...> >",
         "void gemv2T_kernel_val<int, int, float, float, float, float, 128, 16, 2, 2, false, false, ...>",
-        "std::enable_if<true, void>::type internal::gemvx::kernel<int, int, __nv_bfloat16, __nv_bfloat16, ...>",
+        "std::enable_if<true, void>::type internal::gemvx::kernel<int, int, __nv_bfloat16, __nv_bfloat16, ..",
         "void dot_kernel<float, 128, 0, cublasDotParams<cublasGemvTensorStridedBatched<float const>, ...> >",
         "void reduce_1Block_kernel<float, 128, 7, cublasGemvTensorStridedBatched<float>, ...>",
-        "void epilogue::impl::globalKernel<float, float, float, true, true>(int, int, cublasLtEpilogue_t, ...)",
-        "_ZN7cutlass13device_kernelIN2at4cuda6detail25enable_3x_kernel_for_sm10INS_4gemm6kernel13GemmUniversal",
+        "void epilogue::impl::globalKernel<float, float, float, true, true>(int, int, cublasLtEpilogue_t, ..",
+        "_ZN7cutlass13device_kernelIN2at4cuda6detail25enable_3x_kernel_for_sm10INS_4gemm6kernel13GemmUnivers",
         "void at::cuda::detail::prepare_grouped_gemm_data<cutlass::bfloat16_t, cutlass::bfloat16_t, ...>",
         "Cijk_Alik_Bljk_BBS_BH_Bias_HA_S_SAV_UserArgs_MT256x192x64_MI16x16x1_SN_LDSB1",
         "Custom_Cijk_Alik_Bljk_F8B8BS_BH_Bias_SHB_HA_S_SAB_SCD_SAV_UserArgs_MT256x256x128_shortname1",
@@ -85,8 +88,8 @@ REAL_NAMES: dict[str, tuple[str, ...]] = {
         "triton_tem_fused_flex_attention_backward_split_transpose_4",
     ),
     "convolution": (
-        "void cudnn::cnn::wgrad_alg0_engine<float, 128, 6, 7, 3, 3, 5, false, 512>(int, int, int, float const*, ...)",
-        "void cudnn::detail::dgrad_engine<float, 512, 6, 5, 3, 3, 3, false>(int, int, int, float const*, ...)",
+        "void cudnn::cnn::wgrad_alg0_engine<float, 128, 6, 7, 3, 3, 5, false, 512>(int, int, int, float cons",
+        "void cudnn::detail::dgrad_engine<float, 512, 6, 5, 3, 3, 3, false>(int, int, int, float const*, ...",
         "void implicit_convolve_sgemm<float, float, 1024, 6, 7, 3, 3, 5, 1, false, true, true>(...)",
         "volta_scudnn_128x64_stridedB_splitK_xregs_large_nn_v1",
         "volta_fp16_s884cudnn_fp16_256x64_ldg8_relu_f2f_exp_small_nhwc2nchw_tn_v1",
@@ -94,7 +97,7 @@ REAL_NAMES: dict[str, tuple[str, ...]] = {
         "volta_scudnn_winograd_128x128_ldg1_ldg4_relu_tile148t_nt_v1",
         "void cudnn::winograd_nonfused::winogradForwardOutput4x4<float, float>(...)",
         "sm80_xmma_dgrad_implicit_gemm_tf32f32_tf32f32_f32_nhwckrsc_nhwc_tilesize128x128x16_cudnn_infer",
-        "void cutlass__5x_cudnn::Kernel<cutlass_tensorop_bf16_s16816fprop_optimized_bf16_256x64_32x4_nhwc_align8>",
+        "void cutlass__5x_cudnn::Kernel<cutlass_tensorop_bf16_s16816fprop_optimized_bf16_256x64_32x4_nhwc_al",
         "_ZN19cutlass_cudnn_train6KernelINS_4conv6kernel23ImplicitGemmConvolutionINS1_11threadblock",
         "void cutlass_cudnn_train::Kernel<cutlass_cudnn_train::reduction::kernel::ReduceSplitK<...> >",
         "void fft2d_r2c_32x32<float, false, 1u, false>(float2*, float const*, int, int, ...)",
@@ -109,8 +112,7 @@ REAL_NAMES: dict[str, tuple[str, ...]] = {
         "batched_transpose_16x32_half",
         "SubTensorOpWithScalar1d",
         "transpose_NCHW2CNHW_V2_2D_WG_off64",
-        "_ZN2ck16tensor_operation6device12_GLOBAL__N_139kernel_grouped_conv_fwd_xdl_cshuffle_v3INS_28Gridwise"
-        "Gemm_xdl_cshuffle_v3INS_13tensor_layout4gemm8RowMajorE",
+        _CK + "39kernel_grouped_conv_fwd_xdl_cshuffle_v3INS_13tensor_layout4gemm8RowMajorE",
         "_ZN2ck16tensor_operation6device37kernel_batched_gemm_xdlops_bwd_weightINS_47GridwiseGemm_bk0mk1",
         _ANONYMOUS + "conv_depthwise2d_forward_kernel<3, float, int>(...)",
         _ATEN + "im2col_kernel<float>(long, float const*, long, long, ...)",
@@ -125,7 +127,7 @@ REAL_NAMES: dict[str, tuple[str, ...]] = {
         "void rccl_copy_kernel<4>(...)",
         "void (anonymous namespace)::multimem_all_reduce_kernel<c10::BFloat16, 16>(c10::BFloat16*, ...)",
         "void (anonymous namespace)::one_shot_all_reduce_kernel<c10::BFloat16, 8, 8>(...)",
-        "void (anonymous namespace)::barrier_kernel(unsigned int**, unsigned long, unsigned long, unsigned long)",
+        "void (anonymous namespace)::barrier_kernel(unsigned int**, unsigned long, unsigned long, unsigned l",
         "_combine_all_to_all",
         "void dpsk::ep::internode_ll::dispatch<true, 3, 10, 7168>(...)",
         "void deep_ep::intranode::combine<__nv_bfloat16, 8, 768>(...)",
@@ -140,16 +142,18 @@ REAL_NAMES: dict[str, tuple[str, ...]] = {
     "elementwise": (
         _VECTORIZED + "CUDAFunctor_add<float>, std::array<char*, 3ul> >(int, ...)",
         _VECTORIZED + "GeluCUDAKernelImpl(at::TensorIteratorBase&, at::native::GeluType)::{lambda()#2}, ...>",
-        _VECTORIZED + "(anonymous namespace)::masked_fill_kernel(at::TensorIterator&, c10::Scalar const&)::{lambda...",
+        _VECTORIZED
+        + "(anonymous namespace)::masked_fill_kernel(at::TensorIterator&, c10::Scalar const&)::{lambda...",
         "void (anonymous namespace)::elementwise_kernel_with_index<int, at::native::arange_cuda_out(...)>",
         _ANONYMOUS + "distribution_elementwise_grid_stride_kernel<float, 4, ...>",
         _ANONYMOUS + "fused_dropout_kernel_vec<float, float, unsigned int, 1, 4, bool>(...)",
-        _FOREACH + "TensorListMetadata<1>, ...BinaryOpScalarFunctor<float, 1, 1, 0>, std::multiplies<float>, float>",
+        _FOREACH
+        + "TensorListMetadata<1>, ...BinaryOpScalarFunctor<float, 1, 1, 0>, std::multiplies<float>, float>",
         "void vllm::rotary_embedding_kernel<c10::BFloat16, true>(long const*, c10::BFloat16*, ...)",
         "void vllm::act_and_mul_kernel<c10::BFloat16, vllm::silu_kernel<c10::BFloat16>, true>(...)",
         "void vllm::scaled_fp8_quant_kernel_strided<c10::BFloat16, c10::Float8_e4m3fn>(...)",
         "void transformer_engine::quantize_mxfp8_kernel_cast_only<...>",
-        "void tensorrt_llm::kernels::quantize_with_block_size<(tensorrt_llm::BlockScaleQuantizationType)2, ...>",
+        "void tensorrt_llm::kernels::quantize_with_block_size<(tensorrt_llm::BlockScaleQuantizationType)2, .",
         "void LSTM_elementWise_fp<float, float, float>(...)",
         "void cunn_ClassNLLCriterion_updateGradInput_kernel<float>(float*, float*, long*, ...)",
         "at::native::xpu::VectorizedElementwiseKernel<8, at::native::xpu::AddFunctor<float> >",
@@ -163,7 +167,8 @@ REAL_NAMES: dict[str, tuple[str, ...]] = {
         _ATEN + "batch_norm_backward_kernel<c10::BFloat16, c10::BFloat16, float, int>(...)",
         _ANONYMOUS + "vectorized_layer_norm_kernel<float, float>(int, float, ...)",
         _ANONYMOUS + "GammaBetaBackwardCUDAKernel<float, float>(long, long, ...)",
-        _ANONYMOUS + "unrolled_elementwise_kernel_for_multi_outputs<3, batch_norm_update_stats_and_invert(...)>",
+        _ANONYMOUS
+        + "unrolled_elementwise_kernel_for_multi_outputs<3, batch_norm_update_stats_and_invert(...)>",
         _ATEN + "RowwiseMomentsCUDAKernel<float>(long, float, ...)",
         "void cuApplyLayerNorm<c10::Half, float, c10::Half>(c10::Half*, float*, ...)",
         "void cuComputePartGradGammaBeta<float, float, float>(...)",
@@ -187,15 +192,18 @@ REAL_NAMES: dict[str, tuple[str, ...]] = {
         "void at_cuda_detail::cub::detail::radix_sort::DeviceRadixSortOnesweepKernel<...>",
         "void cub::DeviceScanKernel<cub::AgentScanPolicy<128, 15, int, ...> >",
         "void rocprim::detail::radix_sort_onesweep_global_offsets<...>",
-        _FOREACH + "TensorListMetadata<1>, ...LpNormFunctor<float, (at::native::NormType)1, float, 1, 1, 0> >",
-        "void multi_tensor_apply_kernel<TensorListMetadata<1>, L2NormFunctor<float>, float*, float*, bool, int>",
+        _FOREACH
+        + "TensorListMetadata<1>, ...LpNormFunctor<float, (at::native::NormType)1, float, 1, 1, 0> >",
+        "void multi_tensor_apply_kernel<TensorListMetadata<1>, L2NormFunctor<float>, float*, float*, bool, i",
         "void moe::dev::routing::routingIndicesHistogramKernel<...>",
         "_ZN2ck29gridwise_generic_reduce_1E",
     ),
     "optimizer": (
         "void multi_tensor_apply_kernel<TensorListMetadata<4>, AdamFunctor<float>, float, float, ...>",
-        _FOREACH + "FusedOptimizerTensorListMetadata<4>, ...FusedAdamMathFunctor<float, 4, ADAM_MODE::ADAMW> >",
-        _FOREACH + "TensorListMetadata<3>, at::native::(anonymous namespace)::FusedSgdMathFunctor<float, 3> >",
+        _FOREACH
+        + "FusedOptimizerTensorListMetadata<4>, ...FusedAdamMathFunctor<float, 4, ADAM_MODE::ADAMW> >",
+        _FOREACH
+        + "TensorListMetadata<3>, at::native::(anonymous namespace)::FusedSgdMathFunctor<float, 3> >",
         "void multi_tensor_apply_kernel<TensorListMetadata<3>, LAMBStage1Functor<float>, ...>",
         "void kOptimizerStatic8bit2StateBlockwise<float, 0, 256, 1>(...)",
     ),
@@ -209,11 +217,12 @@ REAL_NAMES: dict[str, tuple[str, ...]] = {
     ),
     "memory": (
         _ANONYMOUS + "CatArrayBatchedCopy_aligned16_contig<...OpaqueType<4u>, unsigned int, 1, 128, 1>(...)",
-        "void at::native::elementwise_kernel<128, 4, at::native::gpu_kernel_impl_nocast<at::native::"
-        "direct_copy_kernel_cuda(at::TensorIteratorBase&)::{lambda()#3}> >",
+        _ATEN
+        + "elementwise_kernel<128, 4, at::native::gpu_kernel_impl_nocast<direct_copy_kernel_cuda(...)::...",
         _VECTORIZED + "FillFunctor<float>, std::array<char*, 1ul> >(int, ...)",
         _VECTORIZED + "bfloat16_copy_kernel_cuda(at::TensorIteratorBase&)::{lambda(float)#1}, ...>",
-        _ATEN + "index_elementwise_kernel<128, 4, at::native::gpu_index_kernel<at::native::index_put_kernel_impl...",
+        _ATEN
+        + "index_elementwise_kernel<128, 4, at::native::gpu_index_kernel<at::native::index_put_kernel_impl..",
         _ANONYMOUS + "indexSelectLargeIndex<c10::BFloat16, long, unsigned int, 2, 2, -2, true>(...)",
         _ATEN + "_scatter_gather_elementwise_kernel<128, 8, ...>",
         _ATEN + "vectorized_gather_kernel<16, long>(char*, char*, long*, ...)",
@@ -333,13 +342,13 @@ class _Event(msgspec.Struct):
     dur: float | str | None = 0.0
 
 
-class _Trace(msgspec.Struct):
-    traceEvents: list[_Event]  # noqa: N815
+class _Trace(msgspec.Struct, rename={"events": "traceEvents"}):
+    events: list[_Event]
 
 
-def _time_by_kind(path: Path) -> Counter[str]:
+def _time_by_kind(path: Path) -> dict[str, float]:
     """Device time per kind, in the trace's microseconds."""
-    time: Counter[str] = Counter()
+    time: dict[str, float] = defaultdict(float)
     for event in _events(path):
         if event.cat in ("kernel", "Kernel"):
             time[kernel_kind(event.name)] += float(event.dur or 0)
@@ -351,7 +360,7 @@ def _events(path: Path) -> list[_Event]:
         data = file.read()
     if data.lstrip()[:1] == b"[":
         return msgspec.json.decode(data, type=list[_Event])
-    return msgspec.json.decode(data, type=_Trace).traceEvents
+    return msgspec.json.decode(data, type=_Trace).events
 
 
 def _trace_paths(*patterns: str) -> Iterator[Path]:

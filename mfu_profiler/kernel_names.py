@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["short_cpp_name"]
+__all__ = ["short_kernel_name"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*")
 _DEEP = re.compile(r"(?<![\w$])([A-Za-z_$][\w$]*)(::)?")
@@ -40,7 +40,7 @@ _BARE_HEAD = re.compile(r"(Kernel[0-9]*|device_kernel|kernel|global_kernel|_kern
 """Heads that say nothing; the template argument is the name."""
 
 
-def short_cpp_name(name: str) -> str:
+def short_kernel_name(name: str) -> str:
     """The head of a C++ function name with the template argument that tells instances apart."""
     if name.startswith("_Z"):
         head, deeper = _mangled_parts(name)
