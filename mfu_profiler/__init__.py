@@ -1,4 +1,4 @@
-"""Profiler-driven MFU diagnostics for PyTorch: how much of the machine a training step uses, and why not more.
+"""Profiler-driven MFU diagnostics for PyTorch: how much of the machine training uses, and why not more.
 
 ::
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from mfu_profiler.analysis import Report, analyze, analyze_all
     from mfu_profiler.errors import MfuProfilerError
 
-__all__ = ["MfuProfilerError", "Report", "analyze", "analyze_all"]
+from mfu_profiler.version import __version__
+
+__all__ = ["MfuProfilerError", "Report", "__version__", "analyze", "analyze_all"]
 
 _HOMES = {
     "MfuProfilerError": "mfu_profiler.errors",

@@ -34,6 +34,7 @@ class MfuProfilerError(Exception):
     Args:
         message: one line, without a trailing full stop being required.
         hints: further lines, each a way out; shown indented under the message.
+
     """
 
     def __init__(self, message: str, *hints: str) -> None:

@@ -51,6 +51,7 @@ def analyze_all(
         TraceError: the input cannot be reported on.
         UnknownDeviceError: ``device`` is not in the catalog.
         OptionError: an option makes no sense.
+
     """
     options = Options(
         device=device,
@@ -79,6 +80,7 @@ def analyze(
 
     Raises:
         SeveralReportsError: the trace holds several ranks or devices.
+
     """
     reports = analyze_all(
         path,

@@ -48,6 +48,7 @@ def attribution(timeline: Timeline, has_formula: Callable[[str], bool]) -> Attri
     Args:
         timeline: one device's trace.
         has_formula: tells by name whether an op's FLOP can be computed.
+
     """
     ops, activities = timeline.ops, timeline.activities
     nesting = Nesting.of(ops)
@@ -92,8 +93,9 @@ def _ops_by_external_id(timeline: Timeline, op: Int64, has_op: Bool) -> tuple[In
     rows = np.flatnonzero(ops.has_external_id)
     if not len(rows) or not count:
         return np.zeros(count, np.int64), np.zeros(count, np.bool_)
-    external, has_external = activities.external_id.copy(), activities.has_external_id & (
-        activities.external_id != 0
+    external, has_external = (
+        activities.external_id.copy(),
+        activities.has_external_id & (activities.external_id != 0),
     )
     if len(calls):
         from_call = ~has_external & activities.has_call & calls.has_external_id[activities.call]

@@ -112,6 +112,7 @@ def timeline_report(timeline: Timeline, options: Options) -> Report:
 
     Raises:
         UnknownDeviceError: the user's own device name is not in the catalog.
+
     """
     has_device = len(timeline.activities) > 0
     is_cpu = not has_device and not names_an_accelerator(timeline)
@@ -150,7 +151,12 @@ def _work(times: _Times) -> Work:
         return device_work(times.timeline, times.kinds, times.joined, times.averaged)
     ops = times.timeline.ops
     computes = np.isin(ops.thread, times.threads) & times.parts.spans["compute"].holds(ops.start_ns)
-    return host_work(times.timeline, times.joined.nesting, times.joined.is_leaf_formula, computes & _inside(times, ops.start_ns))
+    return host_work(
+        times.timeline,
+        times.joined.nesting,
+        times.joined.is_leaf_formula,
+        computes & _inside(times, ops.start_ns),
+    )
 
 
 def _inside(times: _Times, time_ns: Int64) -> Bool:
@@ -166,7 +172,9 @@ def _report(times: _Times, peaks: DevicePeaks, options: Options) -> Report:
     step_count = len(windows.averaged)
     step_time_s = averaged_ns / 1e9 / step_count
     by_window = times.parts.within(*edges)
-    partition = Partition(**{name: int(by_window[name][times.is_averaged].sum()) / averaged_ns for name in PARTS})
+    partition = Partition(
+        **{name: int(by_window[name][times.is_averaged].sum()) / averaged_ns for name in PARTS}
+    )
     work = _work(times)
     costs = op_costs(timeline, times.joined.nesting, work)
     item = work_costs(timeline, work, costs)

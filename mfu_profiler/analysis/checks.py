@@ -39,7 +39,9 @@ def trace_checks(
 
 def _whole(timeline: Timeline) -> Check:
     because = timeline.facts.truncated_because
-    return Check("trace read whole", because is None, because or f"{count_text(timeline.facts.event_count)} events")
+    return Check(
+        "trace read whole", because is None, because or f"{count_text(timeline.facts.event_count)} events"
+    )
 
 
 def _dropped(timeline: Timeline) -> Check:
@@ -61,14 +63,15 @@ def _overlaps(timeline: Timeline) -> Check:
     detail = "none overlap"
     if overlapping.any():
         longest = time_text(float(overlap.max()) / 1e9)
-        detail = f"{count_text(np.count_nonzero(overlapping))} overlap, by {longest} at most"
+        detail = f"{count_text(int(np.count_nonzero(overlapping)))} overlap, by {longest} at most"
     return Check("one kernel at a time on a stream", ok, detail)
 
 
 def _launches(timeline: Timeline) -> Check:
     has = timeline.activities.has_call
     missing = int(np.count_nonzero(~has))
-    detail = f"{count_text(missing)} of {count_text(len(has))} activities have none (launched before the trace, or dropped)"
+    which = f"{count_text(missing)} of {count_text(len(has))} activities"
+    detail = f"{which} have none (launched before the trace, or dropped)"
     ok = missing <= MISSING_LAUNCH_FRACTION * len(has)
     return Check("launch records", ok, detail if missing else "every activity has one")
 
@@ -80,7 +83,8 @@ def _clocks(timeline: Timeline) -> Check:
         return Check("launch before start", True, "no launch records")
     early = calls.start_ns[activities.call[rows]] - activities.start_ns[rows]
     count = int(np.count_nonzero(early > CLOCK_TOLERANCE_NS))
-    detail = f"{count_text(count)} activities start up to {time_text(float(early.max()) / 1e9)} before their launch"
+    longest = time_text(float(early.max()) / 1e9)
+    detail = f"{count_text(count)} activities start up to {longest} before their launch"
     return Check("launch before start", count == 0, detail if count else "no activity precedes its launch")
 
 

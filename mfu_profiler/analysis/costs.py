@@ -17,6 +17,7 @@ import numpy.typing as npt
 from mfu_profiler.analysis.op_roles import is_in_optimizer, is_recomputed
 from mfu_profiler.analysis.work import Work
 from mfu_profiler.flops import (
+    Argument,
     OpCall,
     OpCost,
     generic_byte,
@@ -180,8 +181,10 @@ def _weights(group: Int64, time_ns: Int64, mask: Bool) -> Float64:
 def _generic_bytes(timeline: Timeline, work: Work, mask: Bool) -> tuple[Float64, Bool]:
     """Least traffic of items by their innermost op's shapes, spread over the op's items."""
     signatures = _Signatures(timeline)
-    signature = np.where(work.has_op & mask, timeline.ops.signature[work.op], 0) if len(timeline.ops) else (
-        np.zeros(len(work), np.int32)
+    signature = (
+        np.where(work.has_op & mask, timeline.ops.signature[work.op], 0)
+        if len(timeline.ops)
+        else (np.zeros(len(work), np.int32))
     )
     table = np.zeros(len(timeline.signatures))
     known = np.zeros(len(timeline.signatures), np.bool_)
@@ -210,6 +213,7 @@ def _paired_signatures(timeline: Timeline, nesting: Nesting, rows: Int64) -> lis
     enclosing = timeline.by_name(ops.name, lambda name: bool(_CONVOLUTION_BACKWARD.search(name)), np.bool_)
     above, has_above = nesting.parent_among(rows[asking], enclosing)
     partners = _nodes_by_sequence(timeline)
+    by_tensors = _backward_by_tensors(timeline, enclosing)
     for index, parent, is_inside in zip(asking.tolist(), above.tolist(), has_above.tolist(), strict=True):
         row = int(rows[index])
         if is_inside:
@@ -218,11 +222,38 @@ def _paired_signatures(timeline: Timeline, nesting: Nesting, rows: Int64) -> lis
             result[index] = partners.get(int(ops.sequence[row]), {}).get(
                 "Backward" not in timeline.names[ops.name[row]], 0
             )
+        else:
+            result[index] = by_tensors.get(_tensors(timeline, int(ops.signature[row])), 0)
     return result
 
 
+def _backward_by_tensors(timeline: Timeline, is_backward: Bool) -> dict[frozenset[Argument], int]:
+    """Signatures of convolution backward ops by input and weight, where these tell the gradient's shape.
+
+    For the 2020 format, which has no sequence numbers. Two strides on one input and weight cannot be told
+    apart; such convolutions stay unknown.
+    """
+    rows = np.unique(timeline.ops.signature[is_backward])
+    result: dict[frozenset[Argument], int] = {}
+    for signature in rows[rows > 0].tolist():
+        raw = timeline.signatures[signature]
+        call = op_call(timeline.names[raw.name], _decoded(raw.dims))
+        if call is None or len(call.shapes) < 3:
+            continue
+        key = frozenset((call.shapes[0], call.shapes[2]))  # (input, grad_output, weight)
+        result[key] = signature if key not in result else 0
+    return result
+
+
+def _tensors(timeline: Timeline, signature: int) -> frozenset[Argument]:
+    """Input and weight of a forward convolution."""
+    raw = timeline.signatures[signature]
+    call = op_call(timeline.names[raw.name], _decoded(raw.dims))
+    return frozenset(call.shapes[:2]) if call is not None else frozenset()
+
+
 def _nodes_by_sequence(timeline: Timeline) -> dict[int, dict[bool, int]]:
-    """Per sequence number the signature of its backward node (True) and of its outermost forward op (False)."""
+    """Per sequence number the signatures of its backward node (True) and outermost forward op (False)."""
     ops = timeline.ops
     backward = timeline.by_name(ops.name, lambda name: "Backward" in name, np.bool_)
     relevant = timeline.by_name(ops.name, lambda name: bool(_NEEDS_PAIR.search(name)), np.bool_)

@@ -35,7 +35,12 @@ __all__ = [
 
 Int64 = npt.NDArray[np.int64]
 
-_DIRECTIONS = {"HtoD": "host to device", "DtoH": "device to host", "DtoD": "device to device", "PtoP": "peer to peer"}
+_DIRECTIONS = {
+    "HtoD": "host to device",
+    "DtoH": "device to host",
+    "DtoD": "device to device",
+    "PtoP": "peer to peer",
+}
 NANOGPT_PEAK = 312e12
 """nanoGPT's ``estimate_mfu`` divides by an A100's bf16 peak, whatever the device (model.py)."""
 
@@ -168,7 +173,11 @@ def conventions(use: Utilization, workload_name: str | None) -> tuple[str, ...]:
     if use.flop.causal_model is not None:
         halved = use.mfu * use.flop.causal_model / use.flop.model
         lines.append(f"Megatron and TraceLens halve causal attention: MFU {percent_text(halved)}")
-    if workload_name == "transformer" and use.precision in ("bf16", "fp16") and use.peak_flop_per_s != NANOGPT_PEAK:
+    if (
+        workload_name == "transformer"
+        and use.precision in ("bf16", "fp16")
+        and use.peak_flop_per_s != NANOGPT_PEAK
+    ):
         fixed = use.mfu * use.peak_flop_per_s / NANOGPT_PEAK
         lines.append(f"nanoGPT divides by 312 TFLOP/s on any device: MFU {percent_text(fixed)}")
     return tuple(lines)

@@ -12,7 +12,7 @@ from mfu_profiler.analysis.costs import OpCosts, WorkCosts
 from mfu_profiler.analysis.waterfall import ComputeSplit
 from mfu_profiler.analysis.work import Work
 from mfu_profiler.hardware import Precision
-from mfu_profiler.trace.kernel_kinds import has_no_flop
+from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS, has_no_flop
 from mfu_profiler.trace.kernel_precision import kernel_precision
 from mfu_profiler.trace.timeline import Timeline
 
@@ -21,6 +21,8 @@ __all__ = ["Coverage", "StepFlop", "compute_split", "coverage", "op_precisions",
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
+
+_TRITON = KERNEL_KINDS.index("triton-fused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,15 @@ def op_precisions(timeline: Timeline, work: Work, costs: OpCosts, item: WorkCost
     return tuple(result)
 
 
-def step_flop(work: Work, costs: OpCosts, item: WorkCosts, windows: tuple[Int64, Int64], averaged: Bool) -> StepFlop:
+def step_flop(
+    work: Work, costs: OpCosts, item: WorkCosts, windows: tuple[Int64, Int64], averaged: Bool
+) -> StepFlop:
     """FLOP per step; an op belongs to the window in which its first kernel starts.
 
     Args:
         windows: starts and ends of all windows, in order.
         averaged: which of them are averaged.
+
     """
     starts, ends = windows
     first = np.full(len(costs.op), np.iinfo(np.int64).max)
@@ -94,7 +99,9 @@ def step_flop(work: Work, costs: OpCosts, item: WorkCosts, windows: tuple[Int64,
         return totals
 
     def per_step(flop: Int64, mask: Bool) -> float:
-        chosen = [total for total, is_averaged in zip(per_window(flop, mask), averaged, strict=True) if is_averaged]
+        chosen = [
+            total for total, is_averaged in zip(per_window(flop, mask), averaged, strict=True) if is_averaged
+        ]
         return sum(chosen) / max(1, len(chosen))
 
     again = per_step(costs.recompute_flop, inside & ~costs.is_optimizer)
@@ -113,6 +120,10 @@ def coverage(timeline: Timeline, work: Work, item: WorkCosts) -> Coverage:
     """Known are kernels whose op has a cost, and kernels whose name says that they multiply no matrices."""
     compute = ~work.is_communication
     without = timeline.by_name(work.name, has_no_flop, np.bool_)
+    if len(timeline.ops):
+        # Kernels of torch 2.0 and 2.1 are named "triton__0d1d2d"; the op around them has the full name.
+        by_op = timeline.by_name(timeline.ops.name, _is_fused_without_flop, np.bool_)
+        without = without | (work.has_op & by_op[work.op] & (work.kind == _TRITON))
     unknown = compute & ~item.has_flop & ~without
     total = float(work.share_ns[compute].sum())
     if total <= 0:
@@ -126,6 +137,10 @@ def coverage(timeline: Timeline, work: Work, item: WorkCosts) -> Coverage:
         is_unknown=unknown,
         uncounted=tuple((timeline.names[name], share / total) for name, share in largest if share > 0),
     )
+
+
+def _is_fused_without_flop(op_name: str) -> bool:
+    return op_name.startswith("triton_") and has_no_flop(op_name)
 
 
 def compute_split(
@@ -150,6 +165,7 @@ def compute_split(
         step_count: how many they are.
         given_kinds: where the user gives the FLOP of a step, kinds of kernels that execute them even
             where shapes do not tell: all of them are then judged at the reference.
+
     """
     whole = averaged_time_s * reference_peak
     executed_s = flop.hardware * step_count / reference_peak

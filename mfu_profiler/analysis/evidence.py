@@ -173,9 +173,8 @@ class Evidence:
             time = float(_durations_of(activities, chosen).sum())
             count = count_text(len(chosen) / self.step_count)
             step_s = time / 1e9 / self.step_count
-            texts.append(
-                f"{count} {short_kernel_name(self.timeline.names[name])} a step, {time_text(step_s)} ({percent_text(time / whole)})"
-            )
+            kernel = short_kernel_name(self.timeline.names[name])
+            texts.append(f"{count} {kernel} a step, {time_text(step_s)} ({percent_text(time / whole)})")
         return tuple(texts)
 
     def _rows(self, table: Intervals, predicate: Callable[[str], bool]) -> Int64:

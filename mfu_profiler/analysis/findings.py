@@ -13,7 +13,7 @@ import numpy as np
 
 from mfu_profiler.analysis.evidence import Evidence
 from mfu_profiler.analysis.report import Finding, HostIdle, Partition, WaterfallRow
-from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
+from mfu_profiler.analysis.utilization import FLOP_KINDS
 from mfu_profiler.units import byte_text, count_text, percent_text, time_text
 
 __all__ = ["FindingInputs", "findings"]
@@ -81,7 +81,9 @@ def _data_loading(inputs: FindingInputs, share: float) -> Finding:
     evidence = f"{count:.3g} next() a step, {time_text(each_s)} each"
     if in_main:
         title = "the main process loads the data while the device waits"
-        advice = ("DataLoader(..., num_workers=4, pin_memory=True, persistent_workers=True)",)
+        advice: tuple[str, ...] = (
+            "DataLoader(..., num_workers=4, pin_memory=True, persistent_workers=True)",
+        )
         evidence += ", in the main process (num_workers=0)"
     else:
         title = "the data loader's workers do not keep up"
@@ -99,7 +101,9 @@ def _synchronization(inputs: FindingInputs, share: float) -> Finding:
     if inputs.evidence.synchronizes_explicitly():
         advice.append("remove torch.cuda.synchronize() from the loop; time with events instead")
     if inputs.evidence.pageable_byte() >= NOTABLE_PAGEABLE_BYTE:
-        advice.append('pinned copies do not block:  DataLoader(pin_memory=True), x.to("cuda", non_blocking=True)')
+        advice.append(
+            'pinned copies do not block:  DataLoader(pin_memory=True), x.to("cuda", non_blocking=True)'
+        )
     return Finding(
         "synchronization",
         "the host waits for the device, which then runs dry",
@@ -113,7 +117,9 @@ def _host_bound(inputs: FindingInputs, share: float) -> Finding:
     evidence = inputs.evidence
     launches, between_s = evidence.launches()
     texts = [f"{count_text(launches)} launches a step, {time_text(between_s)} apart (median)"]
-    texts += [f"{row.phase}: {row.reason}, {percent_text(row.fraction)} of the step" for row in inputs.host_idle[:2]]
+    texts += [
+        f"{row.phase}: {row.reason}, {percent_text(row.fraction)} of the step" for row in inputs.host_idle[:2]
+    ]
     by_reason: dict[str, float] = {}
     for row in inputs.host_idle:
         by_reason[row.reason] = by_reason.get(row.reason, 0.0) + row.fraction
@@ -128,7 +134,7 @@ def _host_bound(inputs: FindingInputs, share: float) -> Finding:
 
 
 _HOST_ADVICE = {
-    "allocator": "stop the allocator's cudaMalloc/cudaFree:  PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+    "allocator": "stop cudaMalloc/cudaFree:  PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
     "compilation": "torch.compile is still compiling: profile later steps, or mark dynamic shapes",
     "garbage collection": "gc.disable() in the loop and gc.collect() every N steps",
     "host stall": "the host process was held up: check cores, CPU affinity and other processes",
@@ -148,7 +154,11 @@ def _optimizer_advice(evidence: Evidence) -> list[str]:
     """Torch's own optimizers take ``fused`` or ``foreach``; of others nothing is known but the count."""
     name = evidence.optimizer_name()
     option = "fused" if name in FUSED_OPTIMIZERS else "foreach" if name in FOREACH_OPTIMIZERS else None
-    change = f"{name}(..., {option}=True)" if option else "update all parameters at once (torch._foreach_*, torch.compile)"
+    change = (
+        f"{name}(..., {option}=True)"
+        if option
+        else "update all parameters at once (torch._foreach_*, torch.compile)"
+    )
     return [f"{count_text(evidence.optimizer_launches())} launches in the optimizer:  {change}"]
 
 
@@ -186,7 +196,9 @@ def _copy(inputs: FindingInputs, share: float) -> Finding:
             f"{byte_text(pageable)} a step come from pageable memory:  DataLoader(pin_memory=True) and"
             ' x.to("cuda", non_blocking=True)',
         )
-    return Finding("copy", "copies run while nothing computes", share, inputs.evidence.copies(), tuple(advice))
+    return Finding(
+        "copy", "copies run while nothing computes", share, inputs.evidence.copies(), tuple(advice)
+    )
 
 
 def _recomputation(inputs: FindingInputs, share: float) -> Finding:
@@ -201,10 +213,12 @@ def _recomputation(inputs: FindingInputs, share: float) -> Finding:
 
 def _other_kernels(inputs: FindingInputs, share: float) -> Finding:
     evidence = inputs.evidence
-    matmul = np.isin(
-        evidence.kinds.kernel_kind, [KERNEL_KINDS.index(kind) for kind in ("matmul", "attention", "convolution")]
+    matmul = np.isin(evidence.kinds.kernel_kind, FLOP_KINDS)
+    advice = (
+        []
+        if evidence.is_compiled()
+        else ["torch.compile(model) fuses elementwise kernels and normalizations"]
     )
-    advice = [] if evidence.is_compiled() else ["torch.compile(model) fuses elementwise kernels and normalizations"]
     if evidence.optimizer_launches() > MANY_OPTIMIZER_LAUNCHES:
         advice += _optimizer_advice(evidence)
     return Finding(
@@ -218,9 +232,7 @@ def _other_kernels(inputs: FindingInputs, share: float) -> Finding:
 
 def _matmul(inputs: FindingInputs, share: float) -> Finding:
     evidence = inputs.evidence
-    matmul = np.isin(
-        evidence.kinds.kernel_kind, [KERNEL_KINDS.index(kind) for kind in ("matmul", "attention", "convolution")]
-    )
+    matmul = np.isin(evidence.kinds.kernel_kind, FLOP_KINDS)
     return Finding(
         "matmul",
         "matrix products run far below peak",

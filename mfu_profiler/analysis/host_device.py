@@ -43,6 +43,7 @@ def host_device(timeline: Timeline, host: HostStates, bounds: tuple[int, int]) -
         timeline: a trace without device activities.
         host: when its threads loaded data; its main thread is the marked one.
         bounds: (start, end) in ns of all time to classify.
+
     """
     ops, marks = timeline.ops, timeline.marks
     backward = timeline.by_name(ops.name, lambda name: name.startswith("autograd::engine::"), np.bool_)
@@ -64,7 +65,7 @@ def host_device(timeline: Timeline, host: HostStates, bounds: tuple[int, int]) -
 
 
 def names_an_accelerator(timeline: Timeline) -> bool:
-    """Whether anything in a trace without device activities names an accelerator that should have had some."""
+    """Whether a trace without device activities names an accelerator, which should have had some."""
     if timeline.device is not None:
         return True
     texts = {timeline.names[index] for index in np.unique(timeline.ops.name).tolist()}

@@ -40,6 +40,7 @@ def host_idle(
         idle_host: host-bound idle time.
         windows: starts and ends of the averaged windows.
         whole_ns: their length together.
+
     """
     phases = _phases(timeline, host)
     reasons = _reasons(timeline, host)

@@ -84,4 +84,4 @@ def pageable_copy_calls(timeline: Timeline) -> Int64:
     activities = timeline.activities
     pageable = timeline.by_name(activities.name, lambda name: "Pageable" in name, np.bool_)
     rows = activities.has_call & (activities.kind == MEMCPY) & pageable
-    return activities.call[rows].astype(np.int64)
+    return np.asarray(activities.call[rows], np.int64)

@@ -27,7 +27,7 @@ class Locations:
         self._nesting: Nesting | None = None
 
     def of_op(self, row: int) -> str | None:
-        """The innermost frame outside of libraries around an op, else the innermost module; None without stacks."""
+        """The innermost frame around an op outside of libraries, else its module; None without stacks."""
         timeline = self._timeline
         stack = timeline.stacks[int(timeline.ops.stack[row])]
         if stack:
@@ -51,7 +51,7 @@ class Locations:
 
 
 def _frames(stack: bytes) -> list[str]:
-    """Frames of a ``Call stack`` argument (2021 and ``with_stack`` without python events), innermost first."""
+    """Frames of a ``Call stack`` argument, innermost first."""
     try:
         text = msgspec.json.decode(stack)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -73,5 +73,3 @@ def _short(frame: str) -> str:
     """``/home/me/run/train.py(42): step`` -> ``train.py:42 in step``."""
     match = re.match(r"(?:.*/)?([^/]+\.py)\((\d+)\): (.*)", frame)
     return f"{match[1]}:{match[2]} in {match[3]}" if match else frame
-
-

@@ -56,7 +56,7 @@ class TimeParts:
     spans: dict[str, Spans]
 
     def within(self, start_ns: Int64, end_ns: Int64) -> dict[str, Int64]:
-        """ns of each class in each window, summing to the window's length."""
+        """Ns of each class in each window, summing to the window's length."""
         parts = {name: self.spans[name].within(start_ns, end_ns) for name in PARTS}
         total = np.sum(list(parts.values()), axis=0)
         if not np.array_equal(total, end_ns - start_ns):
@@ -79,7 +79,9 @@ class _Gaps:
     has_launch: Bool
 
 
-def device_parts(timeline: Timeline, kinds: ActivityKinds, host: HostStates, bounds: tuple[int, int]) -> TimeParts:
+def device_parts(
+    timeline: Timeline, kinds: ActivityKinds, host: HostStates, bounds: tuple[int, int]
+) -> TimeParts:
     """The classes of a device's time.
 
     Args:
@@ -87,6 +89,7 @@ def device_parts(timeline: Timeline, kinds: ActivityKinds, host: HostStates, bou
         kinds: what each activity does.
         host: when the host's threads loaded data or were blocked.
         bounds: (start, end) in ns of all time to classify; it holds every window.
+
     """
     activities = timeline.activities
 

@@ -44,6 +44,7 @@ def device_peaks(timeline: Timeline, options: Options, is_cpu: bool) -> DevicePe
 
     Raises:
         UnknownDeviceError: the user's own ``device`` is not in the catalog.
+
     """
     if is_cpu:
         return DevicePeaks(

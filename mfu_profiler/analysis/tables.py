@@ -49,7 +49,8 @@ def kernel_rows(inputs: TableInputs) -> tuple[KernelRow, ...]:
     names = inputs.work.name[inputs.rows]
     time = inputs.work.time_ns[inputs.rows]
     return tuple(
-        _kernel_row(inputs, name, inputs.rows[names == name]) for name in _longest(names.astype(np.int64), time)
+        _kernel_row(inputs, name, inputs.rows[names == name])
+        for name in _longest(names.astype(np.int64), time)
     )
 
 

@@ -66,6 +66,7 @@ def utilization(
         counted: FLOP from shapes.
         averaged_time_s: length of the averaged windows together.
         step_count: how many they are.
+
     """
     has_shapes = counted.hardware > 0
     flop = counted if has_shapes else None
@@ -97,7 +98,7 @@ def utilization(
     if hfu > 1:
         return replace(
             known,
-            because=f"it would be {percent_text(split.mfu)} (HFU {percent_text(hfu)}), and no run exceeds 100 %:"
+            because=f"it would be {percent_text(split.mfu)} (HFU {percent_text(hfu)}), over 100 %:"
             " the peak or the FLOP are wrong.",
             hints=(
                 f"the peak is {flop_rate_text(peak)} ({peak_source}); give another:  --peak-tflops X",
@@ -121,7 +122,9 @@ def _main_precision(
     in_window = np.bincount(
         item.cost[item.has_flop], weights=work.share_ns[item.has_flop] > 0, minlength=len(costs.op)
     )
-    for name, flop, is_inside in zip(precisions, costs.executed_flop.tolist(), in_window.tolist(), strict=True):
+    for name, flop, is_inside in zip(
+        precisions, costs.executed_flop.tolist(), in_window.tolist(), strict=True
+    ):
         if name is not None and is_inside:
             totals[name] = totals.get(name, 0.0) + flop
     if not any(totals.values()):

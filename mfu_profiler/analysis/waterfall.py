@@ -46,6 +46,7 @@ def waterfall(
         split: of its compute part; None where MFU is unknown: compute then stands whole.
         step_time_s: turns fractions into times.
         details: a few words for a row, by cause.
+
     """
     rows = [("peak", 1.0)]
     if split is None:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.activity_kinds import ActivityKinds
-from mfu_profiler.trace.host_calls import is_optimizer_step, is_step_mark
+from mfu_profiler.trace.host_calls import is_optimizer_step, step_number
 from mfu_profiler.trace.timeline import Timeline
 
 __all__ = ["Role", "Window", "WindowMode", "Windows", "step_windows"]
@@ -32,7 +32,7 @@ Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 STARTUP_SHRINK_FRACTION = 0.10
-"""A leading window whose lag behind the host shrinks by more of its length is start-up (design, section 4)."""
+"""A leading window whose lag behind the host shrinks by more of its length is start-up."""
 PAUSE_OVER_MEDIAN = 3.0
 """A window longer than this many medians is a pause (compilation, checkpoint, evaluation), not a step."""
 REPEATED_COVER_FRACTION = 0.90
@@ -91,6 +91,7 @@ def step_windows(timeline: Timeline, kinds: ActivityKinds, mode: WindowMode, has
         kinds: which activities compute.
         mode: ``device`` (the default of the product), ``host`` marks, or the whole ``span``.
         has_device: False where the host itself is the device (CPU training).
+
     """
     steps = host_steps(timeline)
     if mode == "span" or steps is None:
@@ -111,7 +112,7 @@ def host_steps(timeline: Timeline) -> HostSteps | None:
     marks = timeline.marks
     if not len(marks):
         return None
-    number = timeline.by_name(marks.name, lambda name: is_step_mark(name) is not None, np.bool_)
+    number = timeline.by_name(marks.name, lambda name: step_number(name) is not None, np.bool_)
     if number.any():
         return _in_order(timeline, np.flatnonzero(number), "ProfilerStep")
     optimizer = timeline.by_name(marks.name, is_optimizer_step, np.bool_)

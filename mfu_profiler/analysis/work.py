@@ -59,6 +59,7 @@ def device_work(
 
     Args:
         windows: starts and ends of the averaged windows.
+
     """
     activities = timeline.activities
     rows = np.flatnonzero(~kinds.is_copy)
@@ -86,6 +87,7 @@ def host_work(timeline: Timeline, nesting: Nesting, is_leaf_formula: Bool, compu
     Args:
         is_leaf_formula: ops with a formula and none inside.
         compute_kept: ops that count as compute in an averaged window.
+
     """
     ops = timeline.ops
     everything = np.arange(len(ops))
@@ -112,7 +114,7 @@ def host_work(timeline: Timeline, nesting: Nesting, is_leaf_formula: Bool, compu
 
 
 def _shared_time(start_ns: Int64, end_ns: Int64, window_start_ns: Int64, window_end_ns: Int64) -> Float64:
-    """ns of each interval inside the windows, where ``n`` concurrent intervals get ``1/n`` of an instant each.
+    """Time of each interval inside the windows; of ``n`` concurrent ones each gets ``1/n`` of an instant.
 
     ::
 

@@ -25,6 +25,7 @@ import typer
 from mfu_profiler.cli.output import discard_stdout, print_error
 from mfu_profiler.cli.report import report
 from mfu_profiler.errors import MfuProfilerError
+from mfu_profiler.version import __version__
 
 __all__ = ["BROKEN_PIPE", "BUG", "INTERRUPTED", "OK", "USAGE", "app", "main"]
 
@@ -56,7 +57,7 @@ def _options(
 ) -> None:
     """How much of the machine a PyTorch training uses, where the rest goes, and what to change first."""
     if version:
-        typer.echo(f"mfu_profiler {_version()}")
+        typer.echo(f"mfu_profiler {__version__}")
         raise typer.Exit(OK)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Args:
         arguments: the words after the program's name; ``sys.argv[1:]`` by default.
+
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -87,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except OSError as error:
         return _failed(str(error))
-    except Exception as error:  # noqa: BLE001 - said to be a bug, with a status of its own
+    except Exception as error:
         return _bug(error)
     return status if isinstance(status, int) else OK
 
@@ -119,12 +121,3 @@ def _bug(error: Exception) -> int:
         "MFU_PROFILER_DEBUG=1 in the environment shows the traceback",
     )
     return BUG
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("mfu_profiler")
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -45,6 +45,7 @@ class Target:
 
     @property
     def is_stdout(self) -> bool:
+        """Whether the text is printed instead of the terminal report."""
         return self.path == _STDOUT
 
     @property
@@ -59,6 +60,7 @@ def check_targets(targets: Sequence[Target], *, trace: str, force: bool) -> None
     Raises:
         OptionError: an existing file without ``force``, a missing folder, two outputs in one place,
             the trace itself.
+
     """
     places = [target.place for target in targets]
     if len(set(places)) < len(places):
@@ -95,6 +97,7 @@ def write_target(target: Target, text: str, *, force: bool) -> None:
     Raises:
         OptionError: the file cannot be written, or appeared since it was checked.
         BrokenPipeError: it is a pipe that nobody reads any more.
+
     """
     if target.is_stdout:
         print_text(text)
@@ -139,6 +142,7 @@ def print_text(text: str) -> None:
     Raises:
         OptionError: stdout is closed or full.
         BrokenPipeError: nobody reads it any more.
+
     """
     stdout: TextIO | None = sys.stdout
     if stdout is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -95,7 +95,7 @@ def report(
             device=device,
             peak_tflops=peak_tflops,
             peak=peak.value,
-            precision=precision,
+            precision=cast(Any, precision),
             flop_per_step=flop_per_step,
             windows=windows.value,
             max_bytes=max_bytes,

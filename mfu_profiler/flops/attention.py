@@ -36,6 +36,7 @@ def dense_scores(query: Shape, key: Shape, value: Shape) -> Scores:
         query: shape ``(batch, heads, len_q, dim_qk)``.
         key: shape ``(batch, heads_kv, len_kv, dim_qk)``; ``heads_kv`` divides ``heads``.
         value: shape ``(batch, heads_kv, len_kv, dim_v)``.
+
     """
     batch, heads, len_q, dim_qk = query
     require(batch == key[0], "batch sizes of query and key differ")
@@ -60,6 +61,7 @@ def packed_scores(
         sequences: how many there are.
         longest_q: length of the longest query sequence; None where unknown.
         longest_kv: length of the longest key sequence; None where unknown.
+
     """
     total_q, heads, dim_qk = query
     total_kv = key[0]
@@ -97,6 +99,7 @@ def attention_backward(scores: Scores) -> OpCost:
     Source:
         PaLM (arXiv:2204.02311), appendix B; FlashAttention-2 (arXiv:2307.08691), section 4.1: two matmuls in
         the forward pass, five in the backward pass due to recomputation.
+
     """
     return OpCost(
         model_flop=2 * scores.count * (2 * scores.dim_qk + 2 * scores.dim_v),

@@ -72,6 +72,7 @@ def generic_byte(call: OpCall) -> int | None:
 
     Returns:
         None where there is no tensor, and where a dtype is unknown (tensors in a list always). Fits an int64.
+
     """
     try:
         byte = _byte(call)

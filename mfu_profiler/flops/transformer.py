@@ -58,6 +58,7 @@ def gpt_parameters(layers: int, width: int, vocabulary: int, *, bias: bool = Tru
         width: size of the residual stream (``n_embd``).
         vocabulary: tokens, as padded in the embedding.
         bias: whether linear layers and layer norms have biases.
+
     """
     matrices = 12 * width * width
     norms = 2 * width

@@ -58,6 +58,7 @@ def find_device(
 
     Raises:
         UnknownDeviceError: no row has this name, or the row does not fit the device.
+
     """
     reading = DeviceReading(name, sm_count, compute_capability, memory_byte, gfx, backend)
     bare_name, mig_profile = split_mig(name)

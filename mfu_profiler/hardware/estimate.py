@@ -67,6 +67,7 @@ def estimated_device(
     Raises:
         UnknownDeviceError: architecture, SM count or clock are not known, or the SKU is capped.
         OptionError: ``clock_hz`` is not a clock in Hz.
+
     """
     if clock_hz is not None and not _CLOCK_RANGE_HZ[0] <= clock_hz <= _CLOCK_RANGE_HZ[1]:
         raise OptionError(f"a clock of {clock_hz:g} Hz makes no sense; give it in Hz, such as 1.98e9.")

@@ -42,6 +42,7 @@ def share_of(spec: DeviceSpec, reading: DeviceReading, mig_profile: str | None) 
 
     Raises:
         UnknownDeviceError: it has more units than the row, or a MIG slice does not say its SMs.
+
     """
     reported = reading.sm_count
     units = None if reported is None else compute_units(spec, reported)

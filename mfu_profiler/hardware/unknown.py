@@ -27,6 +27,7 @@ def unknown_device(
         reading: what is known of the device.
         because: why, where the name alone does not say it.
         may_estimate: whether an estimate is still worth a hint.
+
     """
     name = shown_name(reading.name)
     shown = f'"{name}"' if name.strip() else "a device without a name"

@@ -44,7 +44,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """The same plain value; lone surrogates, which UTF-8 cannot hold, as ``\\udc80`` in letters."""
+    """The same plain value; lone surrogates, which UTF-8 cannot hold, as the letters of their escape."""
     if isinstance(value, str):
         return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", value)
     if isinstance(value, dict):

@@ -34,6 +34,7 @@ def render_markdown(reports: Sequence[Report], *, top: int = 10) -> str:
     Args:
         reports: in the order in which they are shown.
         top: how many kernels each report lists.
+
     """
     summary = overview(reports)
     blocks = [] if summary is None else _overview_blocks(summary)

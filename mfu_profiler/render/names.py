@@ -71,6 +71,7 @@ def fitted(text: str, width: int) -> str:
 
     Raises:
         ValueError: ``width`` is under 1.
+
     """
     if width < 1:
         raise ValueError(f"width must be at least 1, not {width}")

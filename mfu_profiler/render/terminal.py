@@ -36,6 +36,7 @@ def render_terminal(reports: Sequence[Report], *, color: bool, width: int = 80, 
         color: whether to write ANSI colour codes.
         width: columns of the terminal.
         top: how many kernels each report lists.
+
     """
     console = Console(
         file=StringIO(),

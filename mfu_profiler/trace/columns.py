@@ -44,7 +44,7 @@ TABLE_OF_CATEGORY = {
     "python_function": "python",
 }
 """Which table an event's category belongs to. Others are counted and left out: they repeat what
-another event says (``ac2g``, ``gpu_user_annotation``, ``Trace``) or are no work (``overhead``, ``cuda_sync``).
+another event says (``ac2g``, ``gpu_user_annotation``) or are no work (``overhead``, ``cuda_sync``).
 """
 
 DAY_NS = 86_400 * 10**9
@@ -75,6 +75,7 @@ class ColumnBuilder:
     Args:
         keeps_concrete: tells by op name whether its ``Concrete Inputs`` are wanted (they make most
             ops unique, so they are kept only where a formula reads them).
+
     """
 
     def __init__(self, keeps_concrete: Callable[[str], bool]) -> None:
@@ -131,7 +132,7 @@ class ColumnBuilder:
     def _timed(self, group: list[Any]) -> tuple[list[Any], Column, Column]:
         """The events that have a usable name, start and duration, and those two in ns."""
         convert = nanoseconds if isinstance(group[0], Event) else nanoseconds_of_text
-        start, has_start = convert([event.ts for event in group])  # type: ignore[operator]
+        start, has_start = convert([event.ts for event in group])
         duration, has_duration = nanoseconds([event.dur for event in group])
         usable = has_start & has_duration & (duration >= 0) & (duration < DAY_NS)
         usable &= np.array([event.name is not None for event in group], np.bool_)
@@ -167,9 +168,7 @@ class ColumnBuilder:
     def _add_activities(self, parts: dict[str, list[Column]], table: str, group: list[Any]) -> None:
         streams = self.streams
         parts["kind"].append(np.full(len(group), ("kernel", "memcpy", "memset").index(table), np.int8))
-        parts["stream"].append(
-            np.array([streams[e.pid, e.args.device, _stream(e)] for e in group], np.int32)
-        )
+        parts["stream"].append(np.array([streams[e.pid, e.args.device, _stream(e)] for e in group], np.int32))
         parts["is_collective"].append(
             np.array([len(bytes(event.args.collective)) > 0 for event in group], np.bool_)
         )

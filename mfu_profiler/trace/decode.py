@@ -66,6 +66,7 @@ class Decoder:
 
         Raises:
             TraceFormatError: not JSON, or JSON that is no trace.
+
         """
         self._read_header()
         ended = False
@@ -286,7 +287,8 @@ def _converted(value: dict[str, Any], kind: type[Event] | type[ExactEvent]) -> E
         usable["args"] = {
             name: _plain(member)
             for name, member in arguments.items()
-            if not isinstance(member, (dict, bool)) and (not isinstance(member, list) or name.startswith("In"))
+            if not isinstance(member, (dict, bool))
+            and (not isinstance(member, list) or name.startswith("In"))
         }
     for text in ("ph", "cat", "name"):
         if text in usable and not isinstance(usable[text], str):

@@ -86,7 +86,7 @@ class Metadata(msgspec.Struct, rename="camel"):
     hip_runtime_version: Any = msgspec.field(default=None, name="hip_runtime_version")
 
     def merged(self, other: Metadata) -> Metadata:
-        """This metadata with the keys that only ``other`` has."""
+        """Self, with the keys that only ``other`` has."""
         fields = self.__struct_fields__
         values = {field: getattr(self, field) for field in fields}
         for field in fields:

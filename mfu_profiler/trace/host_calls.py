@@ -27,8 +27,8 @@ __all__ = [
     "is_data_loading",
     "is_graph_launch",
     "is_optimizer_step",
-    "is_step_mark",
     "is_zero_grad",
+    "step_number",
 ]
 
 HostCallKind = Literal["launch", "sync", "copy", "allocate", "event", "other"]
@@ -213,7 +213,7 @@ def is_data_loading(name: str) -> bool:
     return name == DATA_MARK or _LOADER.match(name) is not None
 
 
-def is_step_mark(name: str) -> int | None:
+def step_number(name: str) -> int | None:
     """The number of a ``ProfilerStep#12`` mark, None for other names. Step 0 is a mark: compare with None."""
     found = _STEP.match(name)
     return int(found.group(1)) if found else None

@@ -65,6 +65,7 @@ class Nesting:
 
         Returns:
             Rows of the table and the mask of those found, shape ``(n,)`` each.
+
         """
         if not len(self.table):
             return np.zeros(len(time_ns), np.int64), np.zeros(len(time_ns), np.bool_)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mfu_profiler.errors import TraceFormatError
@@ -35,6 +36,7 @@ def read_trace(
         TraceNotFoundError: nothing to read there.
         TraceFormatError: the bytes are no trace.
         TraceTooLargeError: more than ``max_byte``.
+
     """
     source = open_source(path, max_byte, progress)
     decoder = Decoder(source)
@@ -51,13 +53,13 @@ def read_trace(
     return timelines(builder, decoder.metadata, source.name, decoder.truncated_because)
 
 
-class _no_garbage_collection:
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
     """Events hold no cycles, and a collection would visit each of them many times."""
-
-    def __enter__(self) -> None:
-        self._was_enabled = gc.isenabled()
-        gc.disable()
-
-    def __exit__(self, *_: object) -> None:
-        if self._was_enabled:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
             gc.enable()

@@ -54,6 +54,7 @@ class Source:
         Raises:
             TraceTooLargeError: more than ``max_byte`` decompressed bytes.
             TraceFormatError: corrupt compression before the first byte.
+
         """
         total = 0
         with ThreadPoolExecutor(1) as pool:
@@ -69,9 +70,7 @@ class Source:
                 self._report_progress()
                 yield block
         if total == 0 and self.broken_because:
-            raise TraceFormatError(
-                f"{self.name}: {self.broken_because}.", "copy or record the trace again"
-            )
+            raise TraceFormatError(f"{self.name}: {self.broken_because}.", "copy or record the trace again")
 
     def _read(self) -> bytes:
         if self.broken_because:
@@ -98,6 +97,7 @@ def open_source(path: str | Path, max_byte: int | None = None, progress: Progres
     Raises:
         TraceNotFoundError: nothing there, not readable, or a folder with no trace or several.
         TraceFormatError: a zip file with no trace, several, or a password.
+
     """
     limit = DEFAULT_MAX_BYTE if max_byte is None else max_byte
     if str(path) == "-":
@@ -117,7 +117,9 @@ def open_source(path: str | Path, max_byte: int | None = None, progress: Progres
 
 
 def _only_trace_in(folder: Path) -> Path:
-    found = sorted(file for file in folder.iterdir() if file.name.endswith(_TRACE_SUFFIXES) and file.is_file())
+    found = sorted(
+        file for file in folder.iterdir() if file.name.endswith(_TRACE_SUFFIXES) and file.is_file()
+    )
     if len(found) == 1:
         return found[0]
     if not found:

@@ -13,8 +13,8 @@ from mfu_profiler.trace.events import Metadata, Number
 from mfu_profiler.trace.host_calls import (
     is_data_loading,
     is_optimizer_step,
-    is_step_mark,
     is_zero_grad,
+    step_number,
 )
 from mfu_profiler.trace.nesting import sorted_by_nesting
 from mfu_profiler.trace.timeline import (
@@ -75,7 +75,7 @@ def timelines(
     _move_marks(tables, names)
     threads, processes = _canonical_threads(builder, tables)
     facts = _facts(builder, metadata, path, truncated_because, names, tables)
-    hosts = [pid for pid in np.unique(processes[tables["op"]["thread"]]).tolist()]
+    hosts = np.unique(processes[tables["op"]["thread"]]).tolist()
     hosts += [pid for pid in np.unique(processes[tables["call"]["thread"]]).tolist() if pid not in hosts]
     hosts = sorted(hosts) or [int(processes[0])] if len(processes) else [0]
     groups = _device_groups(builder, tables["activity"])
@@ -169,7 +169,7 @@ def _move_marks(tables: dict[str, Columns], names: tuple[str, ...]) -> None:
 
     def is_mark(name: str) -> bool:
         return (
-            is_step_mark(name) is not None
+            step_number(name) is not None
             or is_data_loading(name)
             or is_optimizer_step(name)
             or is_zero_grad(name)
@@ -314,7 +314,8 @@ def _facts(
         truncated_because=truncated_because,
         dropped={reason: count for reason, count in builder.dropped.items() if count},
         categories=dict(builder.events_by_category),
-        is_rocm=metadata.hip_runtime_version is not None or any(name.startswith("hip") for name in call_names),
+        is_rocm=metadata.hip_runtime_version is not None
+        or any(name.startswith("hip") for name in call_names),
         torch_version=version if isinstance(version, str) else None,
         recorded_shapes=len(builder.signatures) > 1,
         recorded_stacks=len(tables["python"]["name"]) > 0 or len(builder.stacks) > 1,

@@ -71,7 +71,7 @@ def _plain_nanoseconds(digits: npt.NDArray[np.uint8], place: int) -> Int64:
     result = np.zeros(len(digits), np.int64)
     for column in columns:
         result = result * 10 + np.where(column == 0, 0, column.astype(np.int64) - 48)
-    return result * 10 ** (place + 3 - len(columns))
+    return np.asarray(result * 10 ** (place + 3 - len(columns)), np.int64)
 
 
 def _decimal_nanoseconds(text: bytes) -> tuple[int, bool]:

@@ -47,7 +47,12 @@ def resnet() -> Report:
         step_time_s=step_s,
         step_times_s=(0.231, 0.174, 0.171, 0.183, 0.177, 0.176),
         steps=StepsInfo(
-            count=5, source="device windows of ProfilerStep", spread_fraction=0.026, fastest_s=0.171, slowest_s=0.183, pause_fraction=0.0
+            count=5,
+            source="device windows of ProfilerStep",
+            spread_fraction=0.026,
+            fastest_s=0.171,
+            slowest_s=0.183,
+            pause_fraction=0.0,
         ),
         trace=TraceInfo(
             path="resnet50.pt.trace.json.gz",
@@ -78,7 +83,10 @@ def resnet() -> Report:
             causal_model_per_step=None,
             source="shapes in the trace",
             coverage_fraction=0.991,
-            uncounted=(UncountedKernel("cunn_SoftMaxForward", 0.001), UncountedKernel("MaxPoolBackward", 0.004)),
+            uncounted=(
+                UncountedKernel("cunn_SoftMaxForward", 0.001),
+                UncountedKernel("MaxPoolBackward", 0.004),
+            ),
         ),
         partition=Partition(0.561, 0.0, 0.012, 0.326, 0.003, 0.093, 0.005, 0.0),
         partition_unknown_because=None,
@@ -335,7 +343,9 @@ def hostile() -> Report:
         sample,
         trace=replace(sample.trace, path=evil, truncated_because=evil, torch_version=evil),
         device=replace(sample.device, name=evil, backend=evil, precision=evil, peak_source=evil),
-        flop=replace(sample.flop, source=evil, uncounted=(UncountedKernel(evil, 0.1), UncountedKernel(LONG_NAME, 0.1))),
+        flop=replace(
+            sample.flop, source=evil, uncounted=(UncountedKernel(evil, 0.1), UncountedKernel(LONG_NAME, 0.1))
+        ),
         steps=replace(sample.steps, source=evil),
         copy_by_direction={evil: 0.01},
         host_idle=(HostIdle(evil, evil, 0.05),),

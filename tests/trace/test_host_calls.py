@@ -23,8 +23,8 @@ from mfu_profiler.trace.host_calls import (
     is_data_loading,
     is_graph_launch,
     is_optimizer_step,
-    is_step_mark,
     is_zero_grad,
+    step_number,
 )
 
 CALLS: dict[str, str] = {
@@ -178,7 +178,7 @@ def test_waiting_for_something_else_is_not_data_loading(name: str) -> None:
     ],
 )
 def test_a_step_mark_gives_its_number(name: str, step: int | None) -> None:
-    assert is_step_mark(name) == step
+    assert step_number(name) == step
 
 
 def test_an_optimizer_step_is_no_zeroing_of_gradients() -> None:
@@ -193,7 +193,7 @@ def test_any_name_has_a_listed_kind_and_every_question_an_answer(name: str) -> N
     assert host_call_kind(name) in get_args(HostCallKind)
     predicates = (is_graph_launch, is_blocking_copy, is_collective_op, is_data_loading, is_optimizer_step)
     assert all(predicate(name) in (True, False) for predicate in predicates)
-    assert is_step_mark(name) is None or name.startswith("ProfilerStep")
+    assert step_number(name) is None or name.startswith("ProfilerStep")
 
 
 def test_calls_that_share_a_correlation_with_an_activity_enqueued_it(recorded: Recorded) -> None:

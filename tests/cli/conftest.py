@@ -1,8 +1,0 @@
-"""Makes ``tests.render.sample`` importable whichever way pytest is started."""
-
-import sys
-from pathlib import Path
-
-ROOT = str(Path(__file__).parents[2])
-if ROOT not in sys.path:
-    sys.path.insert(0, ROOT)

@@ -1,0 +1,27 @@
+"""What all tests share: where the reference material lies, and when its absence is an error."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED = REPOSITORY.parent / "shared"
+
+
+def trace_paths() -> list[Path]:
+    """The real traces, for parametrised tests; empty where they are absent."""
+    return sorted((SHARED / "traces").glob("**/*.json.gz"))
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of reference peaks and real traces; skips without it, unless it is required."""
+    if not (SHARED / "traces").is_dir():
+        reason = f"the reference material is absent: {SHARED}"
+        if os.environ.get("MFU_PROFILER_REQUIRE_SHARED") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return SHARED
