@@ -199,13 +199,14 @@ def _report(times: _Times, peaks: DevicePeaks, options: Options) -> Report:
         item=item,
         is_unknown=covered.is_unknown,
         precisions=precisions,
-        peaks=peaks.flop_per_s,
+        peaks=use.peaks,
         memory_byte_per_s=peaks.memory_byte_per_s,
         locations=locations,
         rows=np.flatnonzero(_inside(times, work.start_ns)),
         step_count=step_count,
         averaged_ns=averaged_ns,
     )
+    kernels = kernel_rows(tables)
     kind_of_work = workload(timeline, work, costs)
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -225,8 +226,8 @@ def _report(times: _Times, peaks: DevicePeaks, options: Options) -> Report:
         host_idle=idle,
         windows=window_infos(windows, by_window, flop if use.flop else None, timeline.start_ns),
         waterfall=rows,
-        findings=findings(FindingInputs(partition, rows, idle, evidence)),
-        kernels=kernel_rows(tables),
+        findings=findings(FindingInputs(partition, rows, idle, kernels, evidence)),
+        kernels=kernels,
         ops=op_rows(tables),
         checks=trace_checks(timeline, windows, use.flop, use.because if use.is_impossible else None),
         scale=scale_of(kind_of_work, use.precision, is_training(timeline)),

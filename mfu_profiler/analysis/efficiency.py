@@ -12,7 +12,6 @@ from mfu_profiler.analysis.costs import OpCosts, WorkCosts
 from mfu_profiler.analysis.waterfall import ComputeSplit
 from mfu_profiler.analysis.work import Work
 from mfu_profiler.hardware import Precision
-from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS, has_no_flop
 from mfu_profiler.trace.kernel_precision import kernel_precision
 from mfu_profiler.trace.timeline import Timeline
 
@@ -21,8 +20,6 @@ __all__ = ["Coverage", "StepFlop", "compute_split", "coverage", "op_precisions",
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
-
-_TRITON = KERNEL_KINDS.index("triton-fused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +116,7 @@ def step_flop(
 def coverage(timeline: Timeline, work: Work, item: WorkCosts) -> Coverage:
     """Known are kernels whose op has a cost, and kernels whose name says that they multiply no matrices."""
     compute = ~work.is_communication
-    without = timeline.by_name(work.name, has_no_flop, np.bool_)
-    if len(timeline.ops):
-        # Kernels of torch 2.0 and 2.1 are named "triton__0d1d2d"; the op around them has the full name.
-        by_op = timeline.by_name(timeline.ops.name, _is_fused_without_flop, np.bool_)
-        without = without | (work.has_op & by_op[work.op] & (work.kind == _TRITON))
-    unknown = compute & ~item.has_flop & ~without
+    unknown = compute & ~item.has_flop & ~work.has_no_flop
     total = float(work.share_ns[compute].sum())
     if total <= 0:
         return Coverage(None, unknown, ())
@@ -137,10 +129,6 @@ def coverage(timeline: Timeline, work: Work, item: WorkCosts) -> Coverage:
         is_unknown=unknown,
         uncounted=tuple((timeline.names[name], share / total) for name, share in largest if share > 0),
     )
-
-
-def _is_fused_without_flop(op_name: str) -> bool:
-    return op_name.startswith("triton_") and has_no_flop(op_name)
 
 
 def compute_split(

@@ -12,7 +12,6 @@ from mfu_profiler.analysis.activity_kinds import ActivityKinds
 from mfu_profiler.analysis.attribution import Attribution
 from mfu_profiler.analysis.host_states import HostStates, pageable_copy_calls
 from mfu_profiler.analysis.locations import Locations
-from mfu_profiler.kernel_names import short_kernel_name
 from mfu_profiler.trace.host_calls import (
     host_call_kind,
     is_data_loading,
@@ -20,7 +19,7 @@ from mfu_profiler.trace.host_calls import (
 )
 from mfu_profiler.trace.nesting import Nesting
 from mfu_profiler.trace.timeline import MEMCPY, Activities, Intervals, Timeline
-from mfu_profiler.units import byte_text, count_text, percent_text, time_text
+from mfu_profiler.units import byte_text, count_text, time_text
 
 __all__ = ["Evidence"]
 
@@ -132,11 +131,7 @@ class Evidence:
         name = self.timeline.names[int(self.timeline.marks.name[rows[0]])]
         return name.removeprefix("Optimizer.step#").removesuffix(".step")
 
-    # Communication and copies -------------------------------------------------------------------
-
-    def communication(self) -> tuple[str, ...]:
-        """The collectives with the most time, and how much of them is hidden under compute."""
-        return self._kernels(self.kinds.is_communication, 3)
+    # Copies -------------------------------------------------------------------
 
     def pageable_byte(self) -> float:
         """Bytes copied from pageable host memory, per step."""
@@ -157,24 +152,6 @@ class Evidence:
             time = float(_durations_of(activities, chosen).sum()) / 1e9 / self.step_count
             count = count_text(len(chosen) / self.step_count)
             texts.append(f"{count} {self.timeline.names[name]} a step, {byte_text(size)}, {time_text(time)}")
-        return tuple(texts)
-
-    def kernels_of(self, mask: Bool) -> tuple[str, ...]:
-        """The three kernels with the most time among a mask of activities."""
-        return self._kernels(mask, 3)
-
-    def _kernels(self, mask: Bool, most: int) -> tuple[str, ...]:
-        activities = self.timeline.activities
-        rows = np.flatnonzero(mask & self.inside(activities.start_ns))
-        whole = float((self.end_ns - self.start_ns).sum())
-        texts = []
-        for name in _most_time(activities.name[rows], _durations_of(activities, rows))[:most]:
-            chosen = rows[activities.name[rows] == name]
-            time = float(_durations_of(activities, chosen).sum())
-            count = count_text(len(chosen) / self.step_count)
-            step_s = time / 1e9 / self.step_count
-            kernel = short_kernel_name(self.timeline.names[name])
-            texts.append(f"{count} {kernel} a step, {time_text(step_s)} ({percent_text(time / whole)})")
         return tuple(texts)
 
     def _rows(self, table: Intervals, predicate: Callable[[str], bool]) -> Int64:

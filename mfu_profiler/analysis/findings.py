@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from mfu_profiler.analysis.evidence import Evidence
-from mfu_profiler.analysis.report import Finding, HostIdle, Partition, WaterfallRow
-from mfu_profiler.analysis.utilization import FLOP_KINDS
+from mfu_profiler.analysis.report import Finding, HostIdle, KernelRow, Partition, WaterfallRow
+from mfu_profiler.kernel_names import short_kernel_name
 from mfu_profiler.units import byte_text, count_text, percent_text, time_text
 
 __all__ = ["FindingInputs", "findings"]
+
+FLOP_KINDS = ("matmul", "attention", "convolution")
 
 SHORT_KERNEL_S = 20e-6
 """Kernels about as short as their launches take: the host can hardly keep ahead."""
@@ -41,7 +41,18 @@ class FindingInputs:
     partition: Partition
     waterfall: tuple[WaterfallRow, ...]
     host_idle: tuple[HostIdle, ...]
+    kernels: tuple[KernelRow, ...]
+    """Longest first."""
     evidence: Evidence
+
+    def longest_kernels(self, *kinds: str, others: bool = False) -> tuple[str, ...]:
+        """Up to three kernels of some kinds (or of all others), with counts and times."""
+        rows = [row for row in self.kernels if (row.kind in kinds) is not others]
+        return tuple(
+            f"{count_text(row.count)} {short_kernel_name(row.name)} a step,"
+            f" {time_text(row.time_s)} ({percent_text(row.time_fraction)})"
+            for row in rows[:3]
+        )
 
     def share(self, cause: str) -> float:
         """A row of the waterfall; 0 where it is absent."""
@@ -178,7 +189,10 @@ def _communication(inputs: FindingInputs, share: float) -> Finding:
         "communication",
         "collectives run while nothing computes",
         share,
-        (*inputs.evidence.communication(), "a collective's time includes waiting for the slowest rank"),
+        (
+            *inputs.longest_kernels("communication"),
+            "a collective's time includes waiting for the slowest rank",
+        ),
         (
             "compare the ranks' reports first: a slow rank shows as communication on the others",
             "overlap it: larger buckets or earlier launch (DDP bucket_cap_mb, FSDP prefetch), no_sync() when"
@@ -213,7 +227,6 @@ def _recomputation(inputs: FindingInputs, share: float) -> Finding:
 
 def _other_kernels(inputs: FindingInputs, share: float) -> Finding:
     evidence = inputs.evidence
-    matmul = np.isin(evidence.kinds.kernel_kind, FLOP_KINDS)
     advice = (
         []
         if evidence.is_compiled()
@@ -225,18 +238,16 @@ def _other_kernels(inputs: FindingInputs, share: float) -> Finding:
         "other_kernels",
         "kernels without matrix products",
         share,
-        evidence.kernels_of(evidence.kinds.is_compute & ~matmul),
+        inputs.longest_kernels("communication", *FLOP_KINDS, others=True),
         tuple(advice),
     )
 
 
 def _matmul(inputs: FindingInputs, share: float) -> Finding:
-    evidence = inputs.evidence
-    matmul = np.isin(evidence.kinds.kernel_kind, FLOP_KINDS)
     return Finding(
         "matmul",
         "matrix products run far below peak",
         share,
-        evidence.kernels_of(evidence.kinds.is_compute & matmul),
+        inputs.longest_kernels(*FLOP_KINDS),
         ("larger batch or wider layers; sizes that are multiples of 64 (128 for fp8)",),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class Utilization:
     """Why MFU is unknown; None where it is known."""
     hints: tuple[str, ...] = ()
     split: ComputeSplit | None = None
+    peaks: Mapping[Precision, float] = field(default_factory=dict)
+    """Peaks by precision, the reference one as MFU uses it."""
     is_impossible: bool = False
     """The MFU would be over 100 %: the peak or the FLOP are wrong."""
 
@@ -75,7 +77,8 @@ def utilization(
         flop, source = replace(counted, model=options.flop_per_step), "given"
     precision = options.precision or _main_precision(timeline, work, costs, item, precisions)
     peak, peak_source, detail = _reference_peak(peaks, options, precision)
-    known = Utilization(flop, source, precision, peak, peak_source, detail)
+    own_peaks = _own_peaks(peaks.flop_per_s, precision, peak)
+    known = Utilization(flop, source, precision, peak, peak_source, detail, peaks=own_peaks)
     if flop is None:
         because, hints = _no_flop(timeline)
         return replace(known, because=because, hints=hints)
@@ -88,7 +91,7 @@ def utilization(
         covered.is_unknown,
         precisions,
         flop,
-        _own_peaks(peaks.flop_per_s, precision, peak),
+        own_peaks,
         peak,
         averaged_time_s,
         step_count,
@@ -153,11 +156,11 @@ def _reference_peak(
 
 
 def _own_peaks(
-    known: Mapping[Precision, float], reference: Precision | None, peak: float
+    known: Mapping[Precision, float], reference: Precision | None, peak: float | None
 ) -> dict[Precision, float]:
     """Peaks by precision, the reference one as used for MFU."""
     own = dict(known)
-    if reference is not None:
+    if reference is not None and peak is not None:
         own[reference] = peak
     return own
 

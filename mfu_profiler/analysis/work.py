@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from mfu_profiler.analysis.activity_kinds import ActivityKinds
 from mfu_profiler.analysis.attribution import Attribution
-from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
+from mfu_profiler.flops import has_formula
+from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS, has_no_flop, kernel_kind
 from mfu_profiler.trace.nesting import Nesting
 from mfu_profiler.trace.timeline import Timeline
 
@@ -24,7 +25,10 @@ Int8 = npt.NDArray[np.int8]
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
 
-_OTHER = KERNEL_KINDS.index("other")
+_TRITON = KERNEL_KINDS.index("triton-fused")
+_TORCH_NAMESPACES = frozenset({"aten", "autograd", "torch", "prims", "profiler", "c10d"})
+_OP_KINDS = (("attention", "attention"), ("conv", "convolution"))
+"""Part of the name of an op with a formula -> its kind; the others multiply matrices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Work:
     """Row of the op whose FLOP it helps to execute."""
     has_cost_op: Bool
     is_communication: Bool
+    has_no_flop: Bool
+    """Its name says that it multiplies no matrices."""
 
     def __len__(self) -> int:
         return len(self.name)
@@ -78,6 +84,7 @@ def device_work(
         cost_op=joined.cost_op[rows],
         has_cost_op=joined.has_cost_op[rows] & compute[rows],
         is_communication=kinds.is_communication[rows],
+        has_no_flop=_kernels_without_flop(timeline, kinds, joined)[rows],
     )
 
 
@@ -100,7 +107,7 @@ def host_work(timeline: Timeline, nesting: Nesting, is_leaf_formula: Bool, compu
     rows = np.flatnonzero(~is_inside)
     return Work(
         name=ops.name[rows],
-        kind=np.full(len(rows), _OTHER, np.int8),
+        kind=timeline.by_name(ops.name, _op_kind, np.int8)[rows],
         start_ns=ops.start_ns[rows],
         end_ns=ops.end_ns[rows],
         time_ns=own[rows],
@@ -110,7 +117,34 @@ def host_work(timeline: Timeline, nesting: Nesting, is_leaf_formula: Bool, compu
         cost_op=rows.astype(np.int64),
         has_cost_op=is_leaf_formula[rows],
         is_communication=np.zeros(len(rows), np.bool_),
+        has_no_flop=timeline.by_name(ops.name, _op_has_no_flop, np.bool_)[rows],
     )
+
+
+def _kernels_without_flop(timeline: Timeline, kinds: ActivityKinds, joined: Attribution) -> Bool:
+    """Activities whose names tell; see ``kernel_kinds.has_no_flop``."""
+    by_name = timeline.by_name(timeline.activities.name, has_no_flop, np.bool_)
+    if not len(timeline.ops):
+        return by_name
+    # Kernels of torch 2.0 and 2.1 are named "triton__0d1d2d"; the op around them has the full name.
+    fused = timeline.by_name(
+        timeline.ops.name, lambda name: name.startswith("triton_") and has_no_flop(name), np.bool_
+    )
+    is_triton = kinds.kernel_kind == _TRITON
+    return np.asarray(by_name | (joined.has_op & fused[joined.op] & is_triton), np.bool_)
+
+
+def _op_has_no_flop(name: str) -> bool:
+    """Whether an op of a CPU is torch's own and multiplies no matrices; of others nothing is known."""
+    namespace = name.split("::")[0] if "::" in name else "aten"
+    return namespace in _TORCH_NAMESPACES and not has_formula(name)
+
+
+def _op_kind(name: str) -> int:
+    """Index into ``KERNEL_KINDS`` of an op of a CPU."""
+    if has_formula(name):
+        return KERNEL_KINDS.index(next((kind for part, kind in _OP_KINDS if part in name), "matmul"))
+    return KERNEL_KINDS.index(kernel_kind(name))
 
 
 def _shared_time(start_ns: Int64, end_ns: Int64, window_start_ns: Int64, window_end_ns: Int64) -> Float64:

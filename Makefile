@@ -1,0 +1,29 @@
+# Each target makes its own virtual environment; the README gives the same commands without make.
+PYTHON ?= python3
+
+.PHONY: report test lint benchmark clean
+
+report:
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet -c constraints.txt .
+	.venv/bin/python -m mfu_profiler report examples/traces/gpt_cpu.json.gz --peak-tflops 0.13
+
+test:
+	$(PYTHON) -m venv .venv-test
+	.venv-test/bin/pip install --quiet -c constraints.txt -e '.[torch,test]'
+	.venv-test/bin/python -m pytest -n auto
+
+lint:
+	$(PYTHON) -m venv .venv-test
+	.venv-test/bin/pip install --quiet -c constraints.txt -e '.[torch,test,lint]'
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/mypy
+
+benchmark:
+	$(PYTHON) -m venv .venv-benchmark
+	.venv-benchmark/bin/pip install --quiet -e '.[test,benchmark]'
+	.venv-benchmark/bin/python -m pytest -m benchmark -s
+
+clean:
+	rm -rf .venv .venv-test .venv-benchmark
