@@ -231,7 +231,7 @@ def _report(times: _Times, peaks: DevicePeaks, options: Options) -> Report:
         ops=op_rows(tables),
         checks=trace_checks(timeline, windows, use.flop, use.because if use.is_impossible else None),
         scale=scale_of(kind_of_work, use.precision, is_training(timeline)),
-        conventions=conventions(use, kind_of_work),
+        conventions=conventions(use, kind_of_work, is_training(timeline)),
         notes=notes(timeline, use, windows, options.windows),
     )
 

@@ -163,7 +163,7 @@ def waterfall_details(
     return details
 
 
-def conventions(use: Utilization, workload_name: str | None) -> tuple[str, ...]:
+def conventions(use: Utilization, workload_name: str | None, trains: bool) -> tuple[str, ...]:
     """The same run as others would print it, where they differ."""
     if use.mfu is None or use.flop is None or use.peak_flop_per_s is None:
         return ()
@@ -173,11 +173,8 @@ def conventions(use: Utilization, workload_name: str | None) -> tuple[str, ...]:
     if use.flop.causal_model is not None:
         halved = use.mfu * use.flop.causal_model / use.flop.model
         lines.append(f"Megatron and TraceLens halve causal attention: MFU {percent_text(halved)}")
-    if (
-        workload_name == "transformer"
-        and use.precision in ("bf16", "fp16")
-        and use.peak_flop_per_s != NANOGPT_PEAK
-    ):
+    is_like_nanogpt = trains and workload_name == "transformer" and use.precision in ("bf16", "fp16")
+    if is_like_nanogpt and use.peak_flop_per_s != NANOGPT_PEAK:
         fixed = use.mfu * use.peak_flop_per_s / NANOGPT_PEAK
         lines.append(f"nanoGPT divides by 312 TFLOP/s on any device: MFU {percent_text(fixed)}")
     return tuple(lines)
@@ -192,8 +189,8 @@ def notes(timeline: Timeline, use: Utilization, windows: Windows, mode: str) -> 
         lines.append("the whole trace is one window: FLOP and times are of all of it, not of a step")
     if use.flop_source == "given":
         lines.append("FLOP per step are as given; coverage tells of the shapes in the trace")
-    if timeline.facts.recorded_stacks:
-        lines.append("stacks were recorded, which slows the host: host-bound time is overstated")
+    with_stacks = " (with stacks, which costs most)" if timeline.facts.recorded_stacks else ""
+    lines.append(f"the steps were profiled{with_stacks}: the host is faster without, and so may the step be")
     if not is_training(timeline):
         lines.append("no backward pass or optimizer step in the trace: this is inference, or forward only")
     return tuple(lines)

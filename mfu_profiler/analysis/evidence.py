@@ -67,17 +67,22 @@ class Evidence:
         places: dict[tuple[str, str | None], list[int]] = {}
         for row, around, has in zip(rows.tolist(), op.tolist(), has_op.tolist(), strict=True):
             name = self.timeline.names[int(calls.name[row])]
-            op_name = self.timeline.names[int(self.timeline.ops.name[around])] if has else None
-            places.setdefault((name, op_name), []).append(row)
+            places.setdefault((name, self._place(around) if has else None), []).append(row)
         worst = sorted(places.items(), key=lambda item: -int(_durations(calls, np.array(item[1])).sum()))
-        return tuple(self._sync_text(name, op_name, found) for (name, op_name), found in worst[:3])
+        return tuple(self._sync_text(name, place, found) for (name, place), found in worst[:3])
 
-    def _sync_text(self, name: str, op_name: str | None, rows: list[int]) -> str:
+    def _place(self, op: int) -> str:
+        """An op's name, and its source line where the trace has stacks."""
+        name = self.timeline.names[int(self.timeline.ops.name[op])]
+        location = self.locations.of_op(op)
+        return f"{name} at {location}" if location else name
+
+    def _sync_text(self, name: str, place: str | None, rows: list[int]) -> str:
         calls = self.timeline.calls
         total = float(_durations(calls, np.array(rows)).sum()) / 1e9 / self.step_count
         text = f"{count_text(len(rows) / self.step_count)} {name} a step, {time_text(total)}"
-        if op_name is not None:
-            text += f", in {op_name}"
+        if place is not None:
+            text += f", in {place}"
         return text
 
     def reads_back(self) -> bool:

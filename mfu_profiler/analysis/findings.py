@@ -20,6 +20,8 @@ FLOP_KINDS = ("matmul", "attention", "convolution")
 
 SHORT_KERNEL_S = 20e-6
 """Kernels about as short as their launches take: the host can hardly keep ahead."""
+NOTABLE_REASON = 0.02
+"""Smaller shares of the step get no advice of their own."""
 MANY_OPTIMIZER_LAUNCHES = 100
 """More launches than any fused or foreach optimizer needs."""
 FUSED_OPTIMIZERS = frozenset({"Adam", "AdamW", "SGD", "Adagrad"})
@@ -28,6 +30,7 @@ FOREACH_OPTIMIZERS = frozenset(
     {"ASGD", "Adadelta", "Adafactor", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop"}
 )
 """``foreach=True`` (torch.optim, "Algorithms")."""
+LONGEST_NAME = 44
 NOTABLE_PAGEABLE_BYTE = 1e6
 """Smaller copies cost their latency, pinned or not."""
 POOR_MATMUL_FRACTION = 0.4
@@ -49,7 +52,7 @@ class FindingInputs:
         """Up to three kernels of some kinds (or of all others), with counts and times."""
         rows = [row for row in self.kernels if (row.kind in kinds) is not others]
         return tuple(
-            f"{count_text(row.count)} {short_kernel_name(row.name)} a step,"
+            f"{count_text(row.count)} {_cut(short_kernel_name(row.name))} a step,"
             f" {time_text(row.time_s)} ({percent_text(row.time_fraction)})"
             for row in rows[:3]
         )
@@ -85,6 +88,11 @@ def _candidates(
     useful = inputs.share("mfu") + inputs.share("recomputation") + inputs.share("optimizer_matmul")
     if busy >= 0.10 and useful and useful / (useful + busy) < POOR_MATMUL_FRACTION:
         yield busy, _matmul
+
+
+def _cut(name: str) -> str:
+    """A kernel's name in a sentence: both ends tell."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 13]}…{name[-12:]}"
 
 
 def _data_loading(inputs: FindingInputs, share: float) -> Finding:
@@ -134,12 +142,13 @@ def _host_bound(inputs: FindingInputs, share: float) -> Finding:
     by_reason: dict[str, float] = {}
     for row in inputs.host_idle:
         by_reason[row.reason] = by_reason.get(row.reason, 0.0) + row.fraction
-    advice = [text for reason, text in _HOST_ADVICE.items() if by_reason.get(reason, 0.0) >= 0.02]
+    advice = [text for reason, text in _HOST_ADVICE.items() if by_reason.get(reason, 0.0) >= NOTABLE_REASON]
     dispatch = by_reason.get("dispatch", 0.0)
     if dispatch >= 0.03 and evidence.median_kernel_s() < SHORT_KERNEL_S:
         texts.append(f"half of the kernels take under {time_text(max(evidence.median_kernel_s(), 1e-6))}")
         advice += _dispatch_advice(evidence)
-    if evidence.optimizer_launches() > MANY_OPTIMIZER_LAUNCHES:
+    in_optimizer = sum(row.fraction for row in inputs.host_idle if row.phase == "optimizer")
+    if in_optimizer >= NOTABLE_REASON and evidence.optimizer_launches() > MANY_OPTIMIZER_LAUNCHES:
         advice += _optimizer_advice(evidence)
     return Finding("host_bound", "the device waits for launches", share, tuple(texts), tuple(advice))
 
@@ -226,20 +235,13 @@ def _recomputation(inputs: FindingInputs, share: float) -> Finding:
 
 
 def _other_kernels(inputs: FindingInputs, share: float) -> Finding:
-    evidence = inputs.evidence
-    advice = (
-        []
-        if evidence.is_compiled()
-        else ["torch.compile(model) fuses elementwise kernels and normalizations"]
-    )
-    if evidence.optimizer_launches() > MANY_OPTIMIZER_LAUNCHES:
-        advice += _optimizer_advice(evidence)
+    fuse = ("torch.compile(model) fuses elementwise kernels and normalizations",)
     return Finding(
         "other_kernels",
         "kernels without matrix products",
         share,
         inputs.longest_kernels("communication", *FLOP_KINDS, others=True),
-        tuple(advice),
+        () if inputs.evidence.is_compiled() else fuse,
     )
 
 

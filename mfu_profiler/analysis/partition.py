@@ -109,9 +109,11 @@ def device_parts(
 
 def _gaps(timeline: Timeline, idle: Spans, host: HostStates) -> _Gaps:
     activities, calls = timeline.activities, timeline.calls
-    ender = np.searchsorted(activities.start_ns, idle.end_ns, side="left")
-    ends_with_activity = ender < len(activities)
-    ender = np.minimum(ender, max(0, len(activities) - 1))
+    # An activity of no length, as µs stamps make them, ends no gap.
+    real = np.flatnonzero(activities.end_ns > activities.start_ns)
+    place = np.searchsorted(activities.start_ns[real], idle.end_ns, side="left")
+    ends_with_activity = place < len(real)
+    ender = real[np.minimum(place, len(real) - 1)] if len(real) else np.zeros(len(idle), np.intp)
     has_launch = ends_with_activity.copy()
     host_end, thread = idle.end_ns.copy(), np.full(len(idle), host.main_thread, np.int64)
     latency = np.zeros(len(idle), np.int64)

@@ -77,20 +77,11 @@ def _flop(report: Report) -> list[str]:
     lines = [f"{flop_text(flop.model_per_step)} a step{executed} ({source})"]
     if flop.uncounted:
         lines.append(f"not counted: {', '.join(_uncounted(flop))}")
-    if flop.causal_model_per_step is not None:
-        lines.append(_causal(report, flop.causal_model_per_step / flop.model_per_step))
     return lines
 
 
 def _uncounted(flop: FlopInfo) -> list[str]:
     return [f"{shown_name(kernel.name, 60)} ({percent_text(kernel.fraction)})" for kernel in flop.uncounted]
-
-
-def _causal(report: Report, ratio: float) -> str:
-    text = "causal attention counted in full; counted by half: "
-    if report.mfu is None:
-        return f"{text}{percent_text(ratio)} of these FLOP"
-    return f"{text}MFU {percent_text(report.mfu * ratio)}"
 
 
 def _steps(report: Report) -> list[str]:
