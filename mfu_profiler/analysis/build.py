@@ -35,9 +35,10 @@ from mfu_profiler.analysis.host_idle import host_idle
 from mfu_profiler.analysis.host_states import HostStates, host_states
 from mfu_profiler.analysis.locations import Locations
 from mfu_profiler.analysis.options import Options
-from mfu_profiler.analysis.partition import PARTS, TimeParts, device_parts
+from mfu_profiler.analysis.partition import TimeParts, device_parts
 from mfu_profiler.analysis.peak import DevicePeaks, device_peaks
 from mfu_profiler.analysis.report import (
+    PARTS,
     SCHEMA_VERSION,
     FlopInfo,
     Partition,

@@ -10,9 +10,9 @@ from mfu_profiler.analysis.costs import OpCosts
 from mfu_profiler.analysis.efficiency import StepFlop
 from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.op_roles import EVALUATE_FUNCTION
-from mfu_profiler.analysis.partition import PARTS, TimeParts
+from mfu_profiler.analysis.partition import TimeParts
 from mfu_profiler.analysis.peak import DevicePeaks
-from mfu_profiler.analysis.report import DeviceInfo, HostIdle, TraceInfo, WindowInfo
+from mfu_profiler.analysis.report import PARTS, DeviceInfo, HostIdle, TraceInfo, WindowInfo
 from mfu_profiler.analysis.utilization import Utilization
 from mfu_profiler.analysis.windows import Windows
 from mfu_profiler.analysis.work import Work

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from mfu_profiler.analysis.host_states import HostStates
 from mfu_profiler.analysis.intervals import Spans
-from mfu_profiler.analysis.partition import PARTS, TimeParts
+from mfu_profiler.analysis.partition import TimeParts
+from mfu_profiler.analysis.report import PARTS
 from mfu_profiler.trace.host_calls import is_collective_op
 from mfu_profiler.trace.timeline import Intervals, Timeline
 

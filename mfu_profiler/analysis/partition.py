@@ -26,27 +26,17 @@ import numpy.typing as npt
 from mfu_profiler.analysis.activity_kinds import ActivityKinds
 from mfu_profiler.analysis.host_states import HostStates
 from mfu_profiler.analysis.intervals import Spans
+from mfu_profiler.analysis.report import PARTS
 from mfu_profiler.trace.host_calls import is_graph_launch
 from mfu_profiler.trace.timeline import Timeline
 
-__all__ = ["PARTS", "TimeParts", "device_parts"]
+__all__ = ["TimeParts", "device_parts"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 UNEXPLAINED_OVER_NS = 50_000
 """A longer wait from launch to start is no launch latency (design, section 5)."""
-
-PARTS = (
-    "compute",
-    "communication",
-    "copy",
-    "idle_data_loading",
-    "idle_synchronization",
-    "idle_host",
-    "idle_launch",
-    "idle_unexplained",
-)
 
 
 @dataclass(frozen=True, slots=True)

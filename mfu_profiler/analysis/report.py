@@ -6,9 +6,10 @@ Its field names are the keys of the JSON form. Fractions are 0 to 1, ``None`` me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 __all__ = [
+    "PARTS",
     "SCHEMA_VERSION",
     "Check",
     "DeviceInfo",
@@ -50,6 +51,10 @@ class Partition:
     """From the return of a launch call to the start of what it launched."""
     idle_unexplained: float
     """The same where it is too long, inside a graph, or without a launch record."""
+
+
+PARTS = tuple(field.name for field in fields(Partition))
+"""The classes of time, in order of precedence."""
 
 
 @dataclass(frozen=True, slots=True)

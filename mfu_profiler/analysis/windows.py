@@ -21,7 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.activity_kinds import ActivityKinds
-from mfu_profiler.trace.host_calls import is_optimizer_step, step_number
+from mfu_profiler.analysis.op_roles import EVALUATE_FUNCTION
+from mfu_profiler.trace.host_calls import (
+    is_data_loading,
+    is_optimizer_step,
+    is_zero_grad,
+    step_number,
+)
+from mfu_profiler.trace.nesting import Nesting
 from mfu_profiler.trace.timeline import Timeline
 
 __all__ = ["Role", "Window", "WindowMode", "Windows", "step_windows"]
@@ -115,10 +122,7 @@ def host_steps(timeline: Timeline) -> HostSteps | None:
     number = timeline.by_name(marks.name, lambda name: step_number(name) is not None, np.bool_)
     if number.any():
         return _in_order(timeline, np.flatnonzero(number), "ProfilerStep")
-    optimizer = timeline.by_name(marks.name, is_optimizer_step, np.bool_)
-    if np.count_nonzero(optimizer) > 1:
-        return _between_optimizer_steps(timeline, np.flatnonzero(optimizer))
-    return _repeated_annotations(timeline)
+    return _between_optimizer_steps(timeline) or _repeated_annotations(timeline)
 
 
 def _in_order(timeline: Timeline, rows: npt.NDArray[np.intp], source: str) -> HostSteps | None:
@@ -141,15 +145,24 @@ def _in_order(timeline: Timeline, rows: npt.NDArray[np.intp], source: str) -> Ho
     )
 
 
-def _between_optimizer_steps(timeline: Timeline, rows: npt.NDArray[np.intp]) -> HostSteps | None:
-    """A step ends where an optimizer step ends; of several optimizers the one that steps least often."""
-    marks = timeline.marks
+def _between_optimizer_steps(timeline: Timeline) -> HostSteps | None:
+    """A step ends where an optimizer step ends; of several optimizers the one that steps least often.
+
+    Optimizers that step inside backward (a hook per parameter) mark no steps.
+    """
+    marks, ops = timeline.marks, timeline.ops
+    rows = np.flatnonzero(timeline.by_name(marks.name, is_optimizer_step, np.bool_))
+    if len(rows) and len(ops):
+        backward = timeline.by_name(ops.name, lambda name: name.startswith(EVALUATE_FUNCTION), np.bool_)
+        _, inside = Nesting.of(ops).innermost(marks.thread[rows], marks.start_ns[rows], among=backward)
+        rows = rows[~inside]
     names, counts = np.unique(marks.name[rows], return_counts=True)
     repeated = names[counts > 1]
     if not len(repeated):
         return None
     chosen = repeated[np.argmin(counts[counts > 1])]
-    ends = np.sort(marks.end_ns[rows[marks.name[rows] == chosen]])
+    rows = rows[marks.name[rows] == chosen]
+    ends = np.sort(marks.end_ns[rows])
     return HostSteps(
         label=tuple(f"step {index + 1}" for index in range(len(ends) - 1)),
         start_ns=ends[:-1],
@@ -169,7 +182,7 @@ def _repeated_annotations(timeline: Timeline) -> HostSteps | None:
     groups: dict[str, list[int]] = {}
     for row, name in enumerate(marks.name.tolist()):
         text = timeline.names[name]
-        if not text.startswith(("nccl:", "gloo:", "##")):
+        if not _is_of_a_library(text):
             groups.setdefault(family(text), []).append(row)
     for text, rows in sorted(groups.items(), key=lambda item: len(item[1])):
         steps = _in_order(timeline, np.array(rows), f'annotation "{text}"')
@@ -178,6 +191,16 @@ def _repeated_annotations(timeline: Timeline) -> HostSteps | None:
         if np.sum(steps.end_ns - steps.start_ns) > REPEATED_COVER_FRACTION * span:
             return steps
     return None
+
+
+def _is_of_a_library(name: str) -> bool:
+    """Annotations that torch writes: collectives, compiled graphs, loaders, optimizers."""
+    return (
+        name.startswith(("nccl:", "gloo:", "##"))
+        or is_data_loading(name)
+        or is_zero_grad(name)
+        or is_optimizer_step(name)
+    )
 
 
 def _host_windows(timeline: Timeline, steps: HostSteps) -> tuple[Window, ...]:
@@ -230,6 +253,8 @@ def _device_windows(timeline: Timeline, kinds: ActivityKinds, steps: HostSteps) 
     is_leading = True
     for k in range(len(steps) - 1):
         if k not in first or k + 1 not in first or first[k + 1] <= first[k]:
+            continue
+        if windows and first[k] < windows[-1].end_ns:
             continue
         length = first[k + 1] - first[k]
         lag, next_lag = lags[k], lags[k + 1]

@@ -5,19 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["ENDS", "PARTITION_CAUSES", "cause_words"]
-
-PARTITION_CAUSES = (
-    "compute",
-    "communication",
-    "copy",
-    "idle_data_loading",
-    "idle_synchronization",
-    "idle_host",
-    "idle_launch",
-    "idle_unexplained",
-)
-"""The fields of ``Partition``."""
+__all__ = ["ENDS", "cause_words"]
 
 ENDS = frozenset({"peak", "mfu"})
 """Rows of the waterfall that are no losses."""

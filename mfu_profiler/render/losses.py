@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mfu_profiler.analysis.report import Report
-from mfu_profiler.render.causes import ENDS, PARTITION_CAUSES, cause_words
+from mfu_profiler.analysis.report import PARTS, Report
+from mfu_profiler.render.causes import ENDS, cause_words
 from mfu_profiler.render.names import shown_text
 from mfu_profiler.render.page import Fact, Loss
 from mfu_profiler.units import percent_text, time_text
@@ -75,7 +75,7 @@ def _of_partition(report: Report) -> list[Loss]:
         return []
     details = {row.cause: row.detail for row in report.waterfall}
     result: list[Loss] = []
-    for cause in PARTITION_CAUSES:
+    for cause in PARTS:
         fraction: float = getattr(report.partition, cause)
         seconds = None if report.step_time_s is None else fraction * report.step_time_s
         result.append(_loss(cause, fraction, seconds, details.get(cause, "")))

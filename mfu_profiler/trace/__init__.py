@@ -1,0 +1,1 @@
+"""From bytes to a ``Timeline``, and the tables of kernel and host-call names."""

@@ -10,9 +10,9 @@
         step=   "00000111111",        # ProfilerStep#0 and #1
     )
 
-Each run of one character is one event; ``.`` is nothing; blanks only align the rows. On the device a letter names the launch
-(a character of ``launch`` or ``graph`` on any thread) that the activity belongs to; several activities may share
-one. The records below are what pictures are made of; a test that needs more builds them itself.
+Each run of one character is one event; ``.`` is nothing; blanks only align the rows. On the device a letter
+names the launch (a character of ``launch`` or ``graph`` on any thread) that the activity belongs to; several
+activities may share one. The records below are what pictures are made of; a test that needs more builds them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from mfu_profiler.analysis.attribution import attribution
 from mfu_profiler.analysis.build import timeline_report
 from mfu_profiler.analysis.host_states import HostStates, host_states
 from mfu_profiler.analysis.options import Options
-from mfu_profiler.analysis.partition import PARTS, TimeParts, device_parts
-from mfu_profiler.analysis.report import Report
+from mfu_profiler.analysis.partition import TimeParts, device_parts
+from mfu_profiler.analysis.report import PARTS, Report
 from mfu_profiler.analysis.windows import Windows, host_steps, step_windows
 from mfu_profiler.flops import has_formula
 from mfu_profiler.trace.columns import RawSignature
@@ -111,7 +111,9 @@ def assembled(
         types = op.types if op.types is not None else ["float"] * len(op.dims)
         concrete = b"" if op.concrete is None else json.dumps(list(op.concrete)).encode()
         name = interned.setdefault(op.name, len(interned))
-        row = RawSignature(name, json.dumps(list(op.dims)).encode(), json.dumps(list(types)).encode(), concrete)
+        row = RawSignature(
+            name, json.dumps(list(op.dims)).encode(), json.dumps(list(types)).encode(), concrete
+        )
         if row not in signatures:
             signatures.append(row)
         signature_of_op.append(signatures.index(row))

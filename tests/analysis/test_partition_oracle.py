@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mfu_profiler.analysis.host_states import host_states
-from mfu_profiler.analysis.partition import PARTS, device_parts
+from mfu_profiler.analysis.partition import device_parts
+from mfu_profiler.analysis.report import PARTS
+from mfu_profiler.analysis.report import PARTS
 from mfu_profiler.trace.timeline import KERNEL, MEMCPY, MEMSET
 
 from .pictures import COLLECTIVE_KERNEL, LOADER, MAIN, Activity, Host, assembled, kinds_of
@@ -137,10 +139,7 @@ def test_each_part_of_each_window_holds_the_instants_of_its_class(
 ) -> None:
     windows = [(min(pair), max(pair)) for pair in windows]
     drawn = assembled(
-        *(
-            [row_in_ns(row) for row in rows]
-            for rows in (case.activities, case.calls, case.ops, case.marks)
-        )
+        *([row_in_ns(row) for row in rows] for rows in (case.activities, case.calls, case.ops, case.marks))
     )
     parts = device_parts(drawn, kinds_of(drawn), host_states(drawn, MAIN), (0, LAST * TICK))
     starts, ends = np.array(windows, np.int64).T * TICK
