@@ -10,7 +10,6 @@ import numpy.typing as npt
 from mfu_profiler.analysis.activity_kinds import ActivityKinds, activity_kinds
 from mfu_profiler.analysis.attribution import Attribution, attribution
 from mfu_profiler.analysis.checks import trace_checks
-from mfu_profiler.analysis.costs import op_costs, work_costs
 from mfu_profiler.analysis.describe import (
     conventions,
     copy_by_direction,
@@ -22,12 +21,7 @@ from mfu_profiler.analysis.describe import (
     window_infos,
     workload,
 )
-from mfu_profiler.analysis.efficiency import (
-    Coverage,
-    coverage,
-    op_precisions,
-    step_flop,
-)
+from mfu_profiler.analysis.efficiency import Coverage, executed
 from mfu_profiler.analysis.evidence import Evidence
 from mfu_profiler.analysis.findings import FindingInputs, findings
 from mfu_profiler.analysis.host_device import host_device, names_an_accelerator
@@ -176,18 +170,13 @@ def _report(times: _Times, peaks: DevicePeaks, options: Options) -> Report:
     partition = Partition(
         **{name: int(by_window[name][times.is_averaged].sum()) / averaged_ns for name in PARTS}
     )
-    work = _work(times)
-    costs = op_costs(timeline, times.joined.nesting, work)
-    item = work_costs(timeline, work, costs)
-    precisions = op_precisions(timeline, work, costs, item)
-    flop = step_flop(work, costs, item, edges, times.is_averaged)
-    covered = coverage(timeline, work, item)
-    use = utilization(
-        timeline, work, costs, item, precisions, flop, covered, peaks, options, averaged_ns / 1e9, step_count
-    )
+    ran = executed(timeline, times.joined.nesting, _work(times), edges, times.is_averaged)
+    use = utilization(timeline, ran, peaks, options)
     directions = copy_by_direction(timeline, times.parts, averaged, averaged_ns)
     idle = host_idle(timeline, times.host, times.parts.spans["idle_host"], averaged, averaged_ns)
-    details = waterfall_details(timeline, None if times.is_cpu else times.kinds, work, use, directions, idle)
+    details = waterfall_details(
+        timeline, None if times.is_cpu else times.kinds, ran.work, use, directions, idle
+    )
     rows = waterfall(partition, use.split, step_time_s, details)
     locations = Locations(timeline)
     evidence = Evidence(
@@ -195,20 +184,14 @@ def _report(times: _Times, peaks: DevicePeaks, options: Options) -> Report:
     )
     tables = TableInputs(
         timeline=timeline,
-        work=work,
-        costs=costs,
-        item=item,
-        is_unknown=covered.is_unknown,
-        precisions=precisions,
+        ran=ran,
         peaks=use.peaks,
         memory_byte_per_s=peaks.memory_byte_per_s,
         locations=locations,
-        rows=np.flatnonzero(_inside(times, work.start_ns)),
-        step_count=step_count,
-        averaged_ns=averaged_ns,
+        rows=np.flatnonzero(_inside(times, ran.work.start_ns)),
     )
     kernels = kernel_rows(tables)
-    kind_of_work = workload(timeline, work, costs)
+    kind_of_work = workload(timeline, ran.work, ran.costs)
     return Report(
         schema_version=SCHEMA_VERSION,
         mfu=use.mfu,
@@ -220,12 +203,12 @@ def _report(times: _Times, peaks: DevicePeaks, options: Options) -> Report:
         steps=_steps_info(windows),
         trace=trace_info(timeline),
         device=device_info(timeline, peaks, use),
-        flop=_flop_info(use, covered),
+        flop=_flop_info(use, ran.covered),
         partition=partition,
         partition_unknown_because=None,
         copy_by_direction=directions,
         host_idle=idle,
-        windows=window_infos(windows, by_window, flop if use.flop else None, timeline.start_ns),
+        windows=window_infos(windows, by_window, ran.flop if use.flop else None, timeline.start_ns),
         waterfall=rows,
         findings=findings(FindingInputs(partition, rows, idle, kernels, evidence)),
         kernels=kernels,

@@ -1,21 +1,19 @@
-"""How close the FLOP of a step come to the peak: precision, ideal times, coverage, and the compute rows."""
+"""What ran in the steps and what it costs: FLOP per step, the precision it ran in, how much is known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from mfu_profiler.analysis.costs import OpCosts, WorkCosts
-from mfu_profiler.analysis.waterfall import ComputeSplit
+from mfu_profiler.analysis.costs import OpCosts, WorkCosts, op_costs, work_costs
 from mfu_profiler.analysis.work import Work
-from mfu_profiler.hardware import Precision
 from mfu_profiler.trace.kernel_precision import kernel_precision
+from mfu_profiler.trace.nesting import Nesting
 from mfu_profiler.trace.timeline import Timeline
 
-__all__ = ["Coverage", "StepFlop", "compute_split", "coverage", "op_precisions", "step_flop"]
+__all__ = ["Coverage", "Executed", "StepFlop", "executed"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -53,7 +51,57 @@ class Coverage:
     """(kernel name, share of compute-kernel time) of the largest of them."""
 
 
-def op_precisions(timeline: Timeline, work: Work, costs: OpCosts, item: WorkCosts) -> tuple[str | None, ...]:
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What ran, with its costs."""
+
+    work: Work
+    costs: OpCosts
+    item: WorkCosts
+    """Costs of each row of ``work``."""
+    precisions: tuple[str | None, ...]
+    """In which each row of ``costs`` ran."""
+    flop: StepFlop
+    """From shapes; 0 where there are none."""
+    covered: Coverage
+    step_count: int
+    """Averaged windows."""
+    averaged_ns: int
+    """Their length together."""
+
+    @property
+    def averaged_s(self) -> float:
+        """Length of the averaged windows together."""
+        return self.averaged_ns / 1e9
+
+
+def executed(
+    timeline: Timeline, nesting: Nesting, work: Work, windows: tuple[Int64, Int64], is_averaged: Bool
+) -> Executed:
+    """Join the work of a timeline with its costs.
+
+    Args:
+        nesting: of ``Timeline.ops``.
+        windows: starts and ends of all windows, in order.
+        is_averaged: which of them are averaged.
+
+    """
+    costs = op_costs(timeline, nesting, work)
+    item = work_costs(timeline, work, costs)
+    starts, ends = windows
+    return Executed(
+        work=work,
+        costs=costs,
+        item=item,
+        precisions=_op_precisions(timeline, work, costs, item),
+        flop=_step_flop(work, costs, item, windows, is_averaged),
+        covered=_coverage(timeline, work, item),
+        step_count=int(np.count_nonzero(is_averaged)),
+        averaged_ns=int((ends - starts)[is_averaged].sum()),
+    )
+
+
+def _op_precisions(timeline: Timeline, work: Work, costs: OpCosts, item: WorkCosts) -> tuple[str | None, ...]:
     """The precision in which each costed op ran.
 
     Its operands decide, except that float32 operands may run in TF32: then the longest kernel's name tells.
@@ -72,7 +120,7 @@ def op_precisions(timeline: Timeline, work: Work, costs: OpCosts, item: WorkCost
     return tuple(result)
 
 
-def step_flop(
+def _step_flop(
     work: Work, costs: OpCosts, item: WorkCosts, windows: tuple[Int64, Int64], averaged: Bool
 ) -> StepFlop:
     """FLOP per step; an op belongs to the window in which its first kernel starts.
@@ -113,7 +161,7 @@ def step_flop(
     )
 
 
-def coverage(timeline: Timeline, work: Work, item: WorkCosts) -> Coverage:
+def _coverage(timeline: Timeline, work: Work, item: WorkCosts) -> Coverage:
     """Known are kernels whose op has a cost, and kernels whose name says that they multiply no matrices."""
     compute = ~work.is_communication
     unknown = compute & ~item.has_flop & ~work.has_no_flop
@@ -129,51 +177,3 @@ def coverage(timeline: Timeline, work: Work, item: WorkCosts) -> Coverage:
         is_unknown=unknown,
         uncounted=tuple((timeline.names[name], share / total) for name, share in largest if share > 0),
     )
-
-
-def compute_split(
-    work: Work,
-    item: WorkCosts,
-    unknown: Bool,
-    precisions: tuple[str | None, ...],
-    flop: StepFlop,
-    peaks: Mapping[Precision, float],
-    reference_peak: float,
-    averaged_time_s: float,
-    step_count: int,
-    given_kinds: tuple[int, ...] = (),
-) -> ComputeSplit:
-    """The FLOP rows of the waterfall, as fractions of the averaged windows.
-
-    Args:
-        unknown: items whose FLOP are unknown.
-        peaks: FLOP/s by precision; a kernel whose precision has none is judged at the reference.
-        reference_peak: FLOP/s.
-        averaged_time_s: length of the averaged windows together.
-        step_count: how many they are.
-        given_kinds: where the user gives the FLOP of a step, kinds of kernels that execute them even
-            where shapes do not tell: all of them are then judged at the reference.
-
-    """
-    whole = averaged_time_s * reference_peak
-    executed_s = flop.hardware * step_count / reference_peak
-    given = unknown & np.isin(work.kind, given_kinds)
-    counted = item.has_flop & (work.share_ns > 0) & (item.flop > 0)
-    own = np.array([_peak_of(name, peaks, reference_peak) for name in precisions])
-    slower_s = 0.0
-    if counted.any() and not given_kinds:
-        slower_s = float((item.flop[counted] * (1 / own[item.cost[counted]] - 1 / reference_peak)).sum())
-    busy_s = float(work.share_ns[counted | given].sum()) / 1e9
-    return ComputeSplit(
-        mfu=flop.model * step_count / whole,
-        recomputation=flop.recomputed * step_count / whole,
-        optimizer_matmul=flop.optimizer * step_count / whole,
-        precision=slower_s / averaged_time_s,
-        matmul_inefficiency=(busy_s - executed_s - slower_s) / averaged_time_s,
-        uncounted_kernels=float(work.share_ns[unknown & ~given].sum()) / 1e9 / averaged_time_s,
-    )
-
-
-def _peak_of(name: str | None, peaks: Mapping[Precision, float], reference_peak: float) -> float:
-    known = {str(precision): peak for precision, peak in peaks.items()}
-    return known.get(name or "", reference_peak)

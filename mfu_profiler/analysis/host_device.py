@@ -10,7 +10,6 @@ say), the autograd threads do::
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.partition import TimeParts
 from mfu_profiler.analysis.report import PARTS
 from mfu_profiler.trace.host_calls import is_collective_op
+from mfu_profiler.trace.nesting import Nesting
 from mfu_profiler.trace.timeline import Intervals, Timeline
 
 __all__ = ["HostDevice", "host_device", "names_an_accelerator"]
@@ -50,15 +50,17 @@ def host_device(timeline: Timeline, host: HostStates, bounds: tuple[int, int]) -
     backward = timeline.by_name(ops.name, lambda name: name.startswith("autograd::engine::"), np.bool_)
     autograd = [t for t in np.unique(ops.thread[backward]).tolist() if t != host.main_thread]
     everything = Spans.one(*bounds)
-    loading = host.loading.get(host.main_thread, Spans.nothing())
-    on_main = _on_threads(ops, [host.main_thread])
-    elsewhere = _on_threads(ops, autograd)
-    communicating = _named(timeline, ops, is_collective_op, [host.main_thread, *autograd])
-    communicating = communicating | _named(timeline, marks, is_collective_op, [host.main_thread, *autograd])
-    busy = (on_main | (elsewhere - on_main)) & everything
-    loading = loading & everything
-    communication = (communicating & everything) - loading
-    compute = busy - loading - communication
+    loading = host.loading.get(host.main_thread, Spans.nothing()) & everything
+    compute, communication = _by_innermost_op(timeline, host.main_thread)
+    waits = everything - compute - communication
+    for thread in autograd:
+        computing, communicating = _by_innermost_op(timeline, thread)
+        compute, communication = compute | (computing & waits), communication | (communicating & waits)
+    is_collective = timeline.by_name(marks.name, is_collective_op, np.bool_)
+    is_collective = is_collective & np.isin(marks.thread, [host.main_thread, *autograd])
+    communication = communication | Spans.of(marks.start_ns[is_collective], marks.end_ns[is_collective])
+    compute = (compute & everything) - loading
+    communication = (communication & everything) - loading - compute
     spans = {name: Spans.nothing() for name in PARTS}
     spans |= {"compute": compute, "communication": communication, "idle_data_loading": loading}
     spans["idle_host"] = everything - (compute | communication | loading)
@@ -75,13 +77,19 @@ def names_an_accelerator(timeline: Timeline) -> bool:
     return used or len(timeline.calls) > 0
 
 
-def _on_threads(table: Intervals, threads: list[int]) -> Spans:
-    mask = np.isin(table.thread, threads)
-    return Spans.of(table.start_ns[mask], table.end_ns[mask])
+def _by_innermost_op(timeline: Timeline, thread: int) -> tuple[Spans, Spans]:
+    """When the innermost op on a thread computes, and when it is a collective."""
+    ops = timeline.ops
+    rows = np.flatnonzero((ops.thread == thread) & (ops.end_ns > ops.start_ns))
+    if not len(rows):
+        return Spans.nothing(), Spans.nothing()
+    # Half-open: an op does not hold its end.
+    table = Intervals(ops.name[rows], ops.start_ns[rows], ops.end_ns[rows] - 1, ops.thread[rows])
+    edges = np.unique(np.concatenate([ops.start_ns[rows], ops.end_ns[rows]]))
+    row, is_busy = Nesting.of(table).innermost(np.full(len(edges) - 1, thread, np.int32), edges[:-1])
+    is_collective = timeline.by_name(table.name, is_collective_op, np.bool_)[row]
 
+    def spans(mask: Bool) -> Spans:
+        return Spans.of(edges[:-1][mask], edges[1:][mask])
 
-def _named(
-    timeline: Timeline, table: Intervals, predicate: Callable[[str], bool], threads: list[int]
-) -> Spans:
-    mask = timeline.by_name(table.name, predicate, np.bool_) & np.isin(table.thread, threads)
-    return Spans.of(table.start_ns[mask], table.end_ns[mask])
+    return spans(is_busy & ~is_collective), spans(is_busy & is_collective)

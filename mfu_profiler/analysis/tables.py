@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mfu_profiler.analysis.costs import OpCosts, WorkCosts
+from mfu_profiler.analysis.efficiency import Executed
 from mfu_profiler.analysis.locations import Locations
 from mfu_profiler.analysis.report import KernelRow, OpRow
-from mfu_profiler.analysis.work import Work
 from mfu_profiler.hardware import Precision
 from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
 from mfu_profiler.trace.timeline import Timeline
@@ -30,24 +29,18 @@ class TableInputs:
     """Everything that the tables are made of."""
 
     timeline: Timeline
-    work: Work
-    costs: OpCosts
-    item: WorkCosts
-    is_unknown: Bool
-    precisions: tuple[str | None, ...]
+    ran: Executed
     peaks: Mapping[Precision, float]
     memory_byte_per_s: float | None
     locations: Locations
     rows: Int64
     """Work items that start in an averaged window."""
-    step_count: int
-    averaged_ns: int
 
 
 def kernel_rows(inputs: TableInputs) -> tuple[KernelRow, ...]:
     """One row per kernel name, longest first."""
-    names = inputs.work.name[inputs.rows]
-    time = inputs.work.time_ns[inputs.rows]
+    names = inputs.ran.work.name[inputs.rows]
+    time = inputs.ran.work.time_ns[inputs.rows]
     return tuple(
         _kernel_row(inputs, name, inputs.rows[names == name])
         for name in _longest(names.astype(np.int64), time)
@@ -56,7 +49,7 @@ def kernel_rows(inputs: TableInputs) -> tuple[KernelRow, ...]:
 
 def op_rows(inputs: TableInputs) -> tuple[OpRow, ...]:
     """One row per op and shapes, by the time of what it launched, longest first."""
-    work, ops = inputs.work, inputs.timeline.ops
+    work, ops = inputs.ran.work, inputs.timeline.ops
     op = np.where(work.has_cost_op, work.cost_op, work.op)[inputs.rows]
     rows = inputs.rows[(work.has_op | work.has_cost_op)[inputs.rows]]
     op = op[(work.has_op | work.has_cost_op)[inputs.rows]]
@@ -80,9 +73,9 @@ def _longest(key: Int64, time_ns: Int64) -> list[int]:
 
 
 def _kernel_row(inputs: TableInputs, name: int, rows: Int64) -> KernelRow:
-    work, item, count = inputs.work, inputs.item, inputs.step_count
+    work, item, count = inputs.ran.work, inputs.ran.item, inputs.ran.step_count
     time_s = float(work.time_ns[rows].sum()) / 1e9 / count
-    is_known = not inputs.is_unknown[rows].any()
+    is_known = not inputs.ran.covered.is_unknown[rows].any()
     flop = float(item.flop[rows].sum()) / count if is_known else None
     rate = flop / time_s if flop and time_s else None
     precision = _precision(inputs, rows) if flop else None
@@ -94,7 +87,7 @@ def _kernel_row(inputs: TableInputs, name: int, rows: Int64) -> KernelRow:
         kind=KERNEL_KINDS[int(np.bincount(work.kind[rows]).argmax())],
         count=len(rows) / count,
         time_s=time_s,
-        time_fraction=time_s * count / (inputs.averaged_ns / 1e9),
+        time_fraction=time_s * count / inputs.ran.averaged_s,
         flop=flop,
         achieved_flop_per_s=rate,
         precision=precision,
@@ -108,9 +101,9 @@ def _kernel_row(inputs: TableInputs, name: int, rows: Int64) -> KernelRow:
 
 
 def _op_row(inputs: TableInputs, rows: Int64, ops: Int64) -> OpRow:
-    timeline, work, item, count = inputs.timeline, inputs.work, inputs.item, inputs.step_count
+    timeline, work, item, count = inputs.timeline, inputs.ran.work, inputs.ran.item, inputs.ran.step_count
     time_s = float(work.time_ns[rows].sum()) / 1e9 / count
-    is_known = not inputs.is_unknown[rows].any()
+    is_known = not inputs.ran.covered.is_unknown[rows].any()
     flop = float(item.flop[rows].sum()) / count if is_known else None
     rate = flop / time_s if flop and time_s else None
     precision = _precision(inputs, rows) if flop else None
@@ -122,7 +115,7 @@ def _op_row(inputs: TableInputs, rows: Int64, ops: Int64) -> OpRow:
         shapes=" ".join(signature.dims.decode("utf-8", "replace").split()),
         count=len(np.unique(ops)) / count,
         time_s=time_s,
-        time_fraction=time_s * count / (inputs.averaged_ns / 1e9),
+        time_fraction=time_s * count / inputs.ran.averaged_s,
         flop=flop,
         achieved_flop_per_s=rate,
         peak_fraction=rate / peak if rate and peak else None,
@@ -133,10 +126,10 @@ def _op_row(inputs: TableInputs, rows: Int64, ops: Int64) -> OpRow:
 def _precision(inputs: TableInputs, rows: Int64) -> str | None:
     """The precision of most of the rows' FLOP."""
     totals: dict[str, float] = {}
-    counted = rows[inputs.item.has_flop[rows]]
-    flops = np.bincount(inputs.item.cost[counted], weights=inputs.item.flop[counted])
+    counted = rows[inputs.ran.item.has_flop[rows]]
+    flops = np.bincount(inputs.ran.item.cost[counted], weights=inputs.ran.item.flop[counted])
     for cost in np.flatnonzero(flops).tolist():
-        name = inputs.precisions[cost]
+        name = inputs.ran.precisions[cost]
         if name is not None:
             totals[name] = totals.get(name, 0.0) + float(flops[cost])
     return max(totals, key=lambda name: totals[name]) if totals else None
@@ -144,7 +137,7 @@ def _precision(inputs: TableInputs, rows: Int64) -> str | None:
 
 def _main_op(inputs: TableInputs, rows: Int64) -> int | None:
     """The op (its first call) that launched most of the rows' time."""
-    work, ops = inputs.work, inputs.timeline.ops
+    work, ops = inputs.ran.work, inputs.timeline.ops
     rows = rows[work.has_op[rows]]
     if not len(rows):
         return None

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mfu_profiler.analysis.costs import OpCosts, WorkCosts
-from mfu_profiler.analysis.efficiency import Coverage, StepFlop, compute_split
+from mfu_profiler.analysis.compute_split import ComputeSplit, compute_split
+from mfu_profiler.analysis.efficiency import Executed, StepFlop
 from mfu_profiler.analysis.options import Options
 from mfu_profiler.analysis.peak import DevicePeaks
-from mfu_profiler.analysis.waterfall import ComputeSplit
-from mfu_profiler.analysis.work import Work
 from mfu_profiler.hardware import PRECISIONS, Precision
 from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
 from mfu_profiler.trace.kernel_precision import kernel_precision
@@ -48,34 +46,14 @@ class Utilization:
     """The MFU would be over 100 %: the peak or the FLOP are wrong."""
 
 
-def utilization(
-    timeline: Timeline,
-    work: Work,
-    costs: OpCosts,
-    item: WorkCosts,
-    precisions: tuple[str | None, ...],
-    counted: StepFlop,
-    covered: Coverage,
-    peaks: DevicePeaks,
-    options: Options,
-    averaged_time_s: float,
-    step_count: int,
-) -> Utilization:
-    """Join FLOP, time and peak.
-
-    Args:
-        precisions: in which each costed op ran.
-        counted: FLOP from shapes.
-        averaged_time_s: length of the averaged windows together.
-        step_count: how many they are.
-
-    """
-    has_shapes = counted.hardware > 0
-    flop = counted if has_shapes else None
+def utilization(timeline: Timeline, ran: Executed, peaks: DevicePeaks, options: Options) -> Utilization:
+    """Join FLOP, time and peak."""
+    has_shapes = ran.flop.hardware > 0
+    flop = ran.flop if has_shapes else None
     source = "shapes in the trace" if has_shapes else None
     if options.flop_per_step is not None:
-        flop, source = replace(counted, model=options.flop_per_step), "given"
-    precision = options.precision or _main_precision(timeline, work, costs, item, precisions)
+        flop, source = replace(ran.flop, model=options.flop_per_step), "given"
+    precision = options.precision or _main_precision(timeline, ran)
     peak, peak_source, detail = _reference_peak(peaks, options, precision)
     own_peaks = _own_peaks(peaks.flop_per_s, precision, peak)
     known = Utilization(flop, source, precision, peak, peak_source, detail, peaks=own_peaks)
@@ -85,48 +63,23 @@ def utilization(
     if peak is None:
         because, hints = _no_peak(peaks, precision)
         return replace(known, because=because, hints=hints)
-    split = compute_split(
-        work,
-        item,
-        covered.is_unknown,
-        precisions,
-        flop,
-        own_peaks,
-        peak,
-        averaged_time_s,
-        step_count,
-        given_kinds=FLOP_KINDS if options.flop_per_step is not None else (),
-    )
-    hfu = split.mfu + split.recomputation + split.optimizer_matmul
-    if hfu > 1:
-        return replace(
-            known,
-            because=f"it would be {percent_text(split.mfu)} (HFU {percent_text(hfu)}), over 100 %:"
-            " the peak or the FLOP are wrong.",
-            hints=(
-                f"the peak is {flop_rate_text(peak)} ({peak_source}); give another:  --peak-tflops X",
-                "the FLOP are " + (source or "unknown") + "; give them:  --flop-per-step X",
-            ),
-            is_impossible=True,
-        )
-    has_hardware = has_shapes or options.flop_per_step is None
-    return replace(known, mfu=split.mfu, hfu=hfu if has_hardware else None, split=split)
+    given_kinds = FLOP_KINDS if options.flop_per_step is not None else ()
+    split = compute_split(ran, flop, own_peaks, peak, given_kinds)
+    if split.hfu > 1:
+        because, hints = _impossible(known, split)
+        return replace(known, because=because, hints=hints, is_impossible=True)
+    return replace(known, mfu=split.mfu, hfu=split.hfu if has_shapes else None, split=split)
 
 
-def _main_precision(
-    timeline: Timeline,
-    work: Work,
-    costs: OpCosts,
-    item: WorkCosts,
-    precisions: tuple[str | None, ...],
-) -> Precision | None:
+def _main_precision(timeline: Timeline, ran: Executed) -> Precision | None:
     """The precision of most FLOP; without FLOP, that of most time of kernels that name theirs."""
+    work, costs, item = ran.work, ran.costs, ran.item
     totals: dict[str, float] = {}
     in_window = np.bincount(
         item.cost[item.has_flop], weights=work.share_ns[item.has_flop] > 0, minlength=len(costs.op)
     )
     for name, flop, is_inside in zip(
-        precisions, costs.executed_flop.tolist(), in_window.tolist(), strict=True
+        ran.precisions, costs.executed_flop.tolist(), in_window.tolist(), strict=True
     ):
         if name is not None and is_inside:
             totals[name] = totals.get(name, 0.0) + flop
@@ -163,6 +116,18 @@ def _own_peaks(
     if reference is not None and peak is not None:
         own[reference] = peak
     return own
+
+
+def _impossible(known: Utilization, split: ComputeSplit) -> tuple[str, tuple[str, ...]]:
+    peak = "unknown" if known.peak_flop_per_s is None else flop_rate_text(known.peak_flop_per_s)
+    return (
+        f"it would be {percent_text(split.mfu)} (HFU {percent_text(split.hfu)}), over 100 %:"
+        " the peak or the FLOP are wrong.",
+        (
+            f"the peak is {peak} ({known.peak_source}); give another:  --peak-tflops X",
+            f"the FLOP are {known.flop_source}; give them:  --flop-per-step X",
+        ),
+    )
 
 
 def _no_flop(timeline: Timeline) -> tuple[str, tuple[str, ...]]:

@@ -17,23 +17,10 @@ The compute rows sum to the compute part by construction, and the parts of the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from mfu_profiler.analysis.compute_split import ComputeSplit
 from mfu_profiler.analysis.report import Partition, WaterfallRow
 
-__all__ = ["ComputeSplit", "waterfall"]
-
-
-@dataclass(frozen=True, slots=True)
-class ComputeSplit:
-    """Fractions of the averaged windows at the reference peak that make up the compute part."""
-
-    mfu: float
-    recomputation: float
-    optimizer_matmul: float
-    precision: float
-    matmul_inefficiency: float
-    uncounted_kernels: float
+__all__ = ["waterfall"]
 
 
 def waterfall(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -87,7 +88,7 @@ class ColumnBuilder:
         self.events_by_category: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self._keeps_concrete = keeps_concrete
-        self._wants_concrete: dict[int, bool] = {}
+        self._wants_concrete: list[bool] = []  # by name id
         self._parts: dict[str, dict[str, list[Column]]] = defaultdict(lambda: defaultdict(list))
         # Row 0 of these tables is "none".
         self.signatures[(-1, b"", b"", b"")]
@@ -96,12 +97,18 @@ class ColumnBuilder:
     def add(self, events: AnyEvents) -> None:
         """Append one block."""
         by_category: dict[str | None, list[Any]] = defaultdict(list)
+        by_phase: dict[str | None, int] = defaultdict(int)
         for event in events:
-            by_category[event.cat if event.ph == "X" else event.ph].append(event)
+            if event.ph == "X":
+                by_category[event.cat].append(event)
+            else:
+                by_phase[event.ph] += 1
+        for phase, count in by_phase.items():
+            self.events_by_category[str(phase)] += count
         for category, group in by_category.items():
             self.events_by_category[str(category)] += len(group)
             table = TABLE_OF_CATEGORY.get(category or "")
-            if table is not None and group[0].ph == "X":
+            if table is not None:
                 self._add_group(table, group)
 
     def column(self, table: str, name: str, dtype: npt.DTypeLike) -> Column:
@@ -115,7 +122,8 @@ class ColumnBuilder:
             return
         parts = self._parts["activity" if table in ("kernel", "memcpy", "memset") else table]
         names = self.names
-        parts["name"].append(np.array([names[event.name] for event in group], np.int32))
+        name_ids = [names[event.name] for event in group]
+        parts["name"].append(np.array(name_ids, np.int32))
         parts["start"].append(start)
         parts["end"].append(start + duration)
         if table in ("kernel", "memcpy", "memset"):
@@ -124,7 +132,7 @@ class ColumnBuilder:
             threads = self.threads
             parts["thread"].append(np.array([threads[event.pid, event.tid] for event in group], np.int32))
             if table == "op":
-                self._add_ops(parts, group)
+                self._add_ops(parts, group, name_ids)
             elif table == "call":
                 _append_numbers(parts, "correlation", [event.args.correlation for event in group])
                 self._add_external_ids(parts, group)
@@ -146,14 +154,13 @@ class ColumnBuilder:
             start, duration = start[usable], duration[usable]
         return group, start, duration
 
-    def _add_ops(self, parts: dict[str, list[Column]], group: list[Any]) -> None:
-        names, wanted = self.names, self._wants_concrete
+    def _add_ops(self, parts: dict[str, list[Column]], group: list[Any], name_ids: list[int]) -> None:
         signatures, stacks = self.signatures, self.stacks
+        wanted = self._wants_concrete
+        wanted += [self._keeps_concrete(name) for name in islice(self.names, len(wanted), None)]
         rows = []
-        for event in group:
-            arguments, name = event.args, names[event.name]
-            if name not in wanted:
-                wanted[name] = self._keeps_concrete(event.name)
+        for event, name in zip(group, name_ids, strict=True):
+            arguments = event.args
             dims = bytes(arguments.dims) or bytes(arguments.dims_2020)
             if dims:
                 concrete = bytes(arguments.concrete) if wanted[name] else b""

@@ -59,9 +59,9 @@ class _EventFields(msgspec.Struct, gc=False):
 
 
 class Event(_EventFields, gc=False):
-    """An event whose stamp a float64 holds to the nanosecond: µs below 2**43, or whole µs."""
+    """An event whose stamp is exact to the nanosecond: whole µs (int), or µs below 2**43 (float)."""
 
-    ts: float | None = None
+    ts: int | float | None = None
 
 
 class ExactEvent(_EventFields, gc=False):

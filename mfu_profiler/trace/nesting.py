@@ -97,12 +97,14 @@ class Nesting:
     def _last_started(self, thread: Int32, time_ns: Int64) -> Int64:
         """The last row on the thread that starts at or before the time; -1 (internal) for none."""
         row = np.full(len(time_ns), -1, np.int64)
-        first = np.searchsorted(self.table.thread, np.arange(int(self.table.thread.max()) + 2))
-        for one in np.unique(thread).tolist():
-            if one + 1 >= len(first):
-                continue
-            low, high = int(first[one]), int(first[one + 1])
-            asked = np.flatnonzero(thread == one)
-            place = np.searchsorted(self.table.start_ns[low:high], time_ns[asked], side="right")
-            row[asked] = np.where(place > 0, low + place - 1, -1)
+        if not len(thread):
+            return row
+        by_thread = np.argsort(thread, kind="stable")
+        asked_threads, first_asked = np.unique(thread[by_thread], return_index=True)
+        first = np.searchsorted(self.table.thread, asked_threads, side="left")
+        end = np.searchsorted(self.table.thread, asked_threads, side="right")
+        for low, high, asked in zip(first, end, np.split(by_thread, first_asked[1:]), strict=True):
+            if low < high:
+                place = np.searchsorted(self.table.start_ns[low:high], time_ns[asked], side="right")
+                row[asked] = np.where(place > 0, low + place - 1, -1)
         return row

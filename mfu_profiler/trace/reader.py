@@ -38,14 +38,13 @@ def read_trace(
         TraceTooLargeError: more than ``max_byte``.
 
     """
-    source = open_source(path, max_byte, progress)
-    decoder = Decoder(source)
     builder = ColumnBuilder(keeps_concrete)
-    with _no_garbage_collection():
+    with open_source(path, max_byte, progress) as source, _no_garbage_collection():
+        decoder = Decoder(source)
         for events in decoder.events():
             builder.add(events)
     builder.dropped["malformed"] += decoder.malformed_count
-    if not any(builder.events_by_category.values()) or set(builder.events_by_category) <= {"None"}:
+    if set(builder.events_by_category) <= {"None"}:
         raise TraceFormatError(
             f"{source.name}: no torch.profiler trace: it holds no events.",
             decoder.truncated_because or "record at least one step between profiler start and stop",

@@ -1,20 +1,23 @@
 """Where the bytes of a trace come from: a file, plain or compressed, a folder, or standard input.
 
-A source is an iterator of byte blocks. Reading runs one block ahead in a thread of its own, because
+A source is an iterator of byte blocks. Reading a file runs one block ahead in a thread of its own, because
 reading and decompressing release the GIL while the decoder holds it.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
+import stat
 import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from mfu_profiler.errors import TraceFormatError, TraceNotFoundError, TraceTooLargeError
 
@@ -33,20 +36,36 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
+class _Stream(Protocol):
+    def read1(self, size: int, /) -> bytes:
+        """What one read of the file underneath gives; empty at the end."""
+
+
 @dataclass
 class Source:
-    """Blocks of decompressed bytes, and what went wrong with the compression, if anything did."""
+    """Blocks of decompressed bytes, and what went wrong with the compression, if anything did.
+
+    A context manager: leaving it closes the file.
+    """
 
     name: str
-    stream: IO[bytes]
+    stream: _Stream
     max_byte: int
     size_byte: int | None = None
-    """Size of the file on disk; None for standard input."""
+    """Size of the file on disk; None where it is no regular file (standard input, a pipe)."""
     raw: IO[bytes] | None = None
-    """The compressed file under ``stream``; its position tells the progress."""
+    """The file under ``stream``; its position tells the progress."""
     progress: Progress | None = None
+    opened: ExitStack = field(default_factory=ExitStack)
+    """What to close."""
     broken_because: str | None = field(default=None, init=False)
     """Set once the compressed data ends early or is corrupt; what came before is good."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.opened.close()
 
     def blocks(self) -> Iterator[bytes]:
         """The blocks in order.
@@ -57,38 +76,42 @@ class Source:
 
         """
         total = 0
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self._read)
-            while block := ahead.result():
-                total += len(block)
-                if total > self.max_byte:
-                    raise TraceTooLargeError(
-                        f"{self.name}: more than {self.max_byte:,} bytes once decompressed.",
-                        f"read it all the same:  report ... --max-bytes {4 * self.max_byte}",
-                    )
-                ahead = pool.submit(self._read)
-                self._report_progress()
-                yield block
+        for block in self._blocks_ahead() if self.size_byte else iter(self._read, b""):
+            total += len(block)
+            if total > self.max_byte:
+                raise TraceTooLargeError(
+                    f"{self.name}: more than {self.max_byte:,} bytes once decompressed.",
+                    f"read it all the same:  report ... --max-bytes {4 * self.max_byte}",
+                )
+            if self.progress is not None:
+                self.progress(self.raw.tell() if self.raw and self.size_byte else total, self.size_byte)
+            yield block
         if total == 0 and self.broken_because:
             raise TraceFormatError(f"{self.name}: {self.broken_because}.", "copy or record the trace again")
 
+    def _blocks_ahead(self) -> Iterator[bytes]:
+        """The blocks of a file. Not for a pipe: its next block may never come, and Ctrl-C would wait."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(self._read)
+            while block := ahead.result():
+                ahead = pool.submit(self._read)
+                yield block
+
     def _read(self) -> bytes:
-        if self.broken_because:
-            return b""
+        """One block, whole unless it is the last. What precedes an error is kept."""
+        parts: list[bytes] = []
+        missing = BLOCK_BYTE
         try:
-            return self.stream.read(BLOCK_BYTE)
+            while missing and not self.broken_because and (part := self.stream.read1(missing)):
+                parts.append(part)
+                missing -= len(part)
         except EOFError:
             self.broken_because = "the compressed file is cut off"
-        except (zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError) as error:
+        except (zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
             self.broken_because = f"the compressed data is corrupt ({error})"
-        except (RuntimeError, OSError) as error:
+        except OSError as error:
             self.broken_because = f"it cannot be read ({error})"
-        return b""
-
-    def _report_progress(self) -> None:
-        if self.progress is not None:
-            position = (self.raw or self.stream).tell() if self.size_byte else 0
-            self.progress(position, self.size_byte)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def open_source(path: str | Path, max_byte: int | None = None, progress: Progress | None = None) -> Source:
@@ -96,29 +119,38 @@ def open_source(path: str | Path, max_byte: int | None = None, progress: Progres
 
     Raises:
         TraceNotFoundError: nothing there, not readable, or a folder with no trace or several.
-        TraceFormatError: a zip file with no trace, several, or a password.
+        TraceFormatError: an empty file; a zip file with no trace, several, or a password.
 
     """
     limit = DEFAULT_MAX_BYTE if max_byte is None else max_byte
     if str(path) == "-":
-        return _unpacked("standard input", sys.stdin.buffer, limit, None, progress)
+        stream = getattr(sys.stdin, "buffer", None)
+        if stream is None:
+            raise TraceNotFoundError("standard input is closed.", "give a file:  report trace.json.gz")
+        return _unpacked(Source("standard input", stream, limit, None, stream, progress))
     file = Path(path)
-    try:
-        if file.is_dir():
-            file = _only_trace_in(file)
-        stream = file.open("rb")
-        size = file.stat().st_size
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise TraceNotFoundError(
-            f"{path}: {reason}.", "give a torch.profiler trace:  report trace.json.gz"
-        ) from None
-    return _unpacked(str(file), stream, limit, size, progress)
+    with ExitStack() as opened:
+        try:
+            if file.is_dir():
+                file = _only_trace_in(file)
+            stream = opened.enter_context(file.open("rb"))
+            status = file.stat()
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise TraceNotFoundError(
+                f"{path}: {reason}.", "give a torch.profiler trace:  report trace.json.gz"
+            ) from None
+        size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        source = _unpacked(Source(str(file), stream, limit, size, stream, progress, opened))
+        source.opened = opened.pop_all()
+        return source
 
 
 def _only_trace_in(folder: Path) -> Path:
     found = sorted(
-        file for file in folder.iterdir() if file.name.endswith(_TRACE_SUFFIXES) and file.is_file()
+        file
+        for file in folder.iterdir()
+        if file.name.endswith(_TRACE_SUFFIXES) and not file.name.startswith(".") and file.is_file()
     )
     if len(found) == 1:
         return found[0]
@@ -133,34 +165,48 @@ def _only_trace_in(folder: Path) -> Path:
     )
 
 
-def _unpacked(
-    name: str, stream: IO[bytes], max_byte: int, size: int | None, progress: Progress | None
-) -> Source:
-    """The source, by the file's first bytes rather than its name."""
-    peekable: IO[bytes] = stream
-    magic = peekable.peek(4)[:4] if hasattr(peekable, "peek") else b""
+def _unpacked(source: Source) -> Source:
+    """The source with its stream decompressed, by the file's first bytes rather than its name."""
+    file = source.raw
+    assert file is not None
+    if source.size_byte == 0:
+        raise TraceFormatError(f"{source.name}: the file is empty.", "record the trace again")
+    magic = file.peek(4)[:4] if isinstance(file, io.BufferedReader) else b""
     if magic.startswith(_GZIP_MAGIC):
-        unpacked: IO[bytes] = gzip.GzipFile(fileobj=stream)  # type: ignore[assignment]  # typeshed: read only
-        return Source(name, unpacked, max_byte, size, stream, progress)
-    if magic == _ZIP_MAGIC and size is not None:
-        return Source(name, _only_member_of(name, stream), max_byte, size, stream, progress)
-    if size == 0:
-        raise TraceFormatError(f"{name}: the file is empty.", "record the trace again")
-    return Source(name, stream, max_byte, size, None, progress)
+        source.stream = source.opened.enter_context(gzip.GzipFile(fileobj=file))
+    elif magic == _ZIP_MAGIC:
+        if source.size_byte is None:
+            raise TraceFormatError(
+                f"{source.name}: a zip file cannot be read from a pipe.", "unzip -p trace.zip | report -"
+            )
+        _open_member(source, file)
+    return source
 
 
-def _only_member_of(name: str, stream: IO[bytes]) -> IO[bytes]:
+def _open_member(source: Source, file: IO[bytes]) -> None:
+    """Let the source read the only trace in a zip file."""
     try:
-        archive = zipfile.ZipFile(stream)
-        members = [info for info in archive.infolist() if info.filename.endswith(_TRACE_SUFFIXES[:2])]
+        archive = source.opened.enter_context(zipfile.ZipFile(file))
+        members = [info for info in archive.infolist() if _is_trace(info.filename)]
         if len(members) != 1:
             raise TraceFormatError(
-                f"{name}: the zip file holds {len(members)} traces (.json, .json.gz), not one.",
+                f"{source.name}: the zip file holds {len(members)} traces (.json, .json.gz), not one.",
                 "unpack it and name one of them",
             )
-        member = archive.open(members[0])
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise TraceFormatError(f"{name}: the zip file cannot be read ({error}).", "unpack it first") from None
+        if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise NotImplementedError("neither stored nor deflated")
+        member = source.opened.enter_context(archive.open(members[0]))
+    except TraceFormatError:
+        raise
+    except Exception as error:  # zipfile raises what it stumbles over: struct.error, ValueError, ...
+        raise TraceFormatError(
+            f"{source.name}: the zip file cannot be read ({error}).", "unpack it first"
+        ) from None
+    source.stream = member  # type: ignore[assignment]  # typeshed: read1 is missing from IO
     if members[0].filename.endswith(".gz"):
-        return gzip.GzipFile(fileobj=member)  # type: ignore[return-value]  # typeshed: read only
-    return member
+        source.stream = source.opened.enter_context(gzip.GzipFile(fileobj=member))
+
+
+def _is_trace(member: str) -> bool:
+    """Whether a zip member is a trace; macOS adds a hidden ``__MACOSX/._trace.json`` to each."""
+    return member.endswith(_TRACE_SUFFIXES[:2]) and not member.rpartition("/")[2].startswith(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,25 @@ import numpy.typing as npt
 from mfu_profiler.trace.columns import ColumnBuilder, RawSignature
 from mfu_profiler.trace.events import Metadata, Number
 from mfu_profiler.trace.host_calls import (
+    host_call_kind,
     is_data_loading,
     is_optimizer_step,
     is_zero_grad,
     step_number,
 )
 from mfu_profiler.trace.nesting import sorted_by_nesting
+from mfu_profiler.trace.processes import (
+    DeviceRows,
+    canonical_threads,
+    device_rows,
+    host_processes,
+    looked_up,
+    owners,
+)
+from mfu_profiler.trace.properties import device_properties, trace_facts, whole_number
 from mfu_profiler.trace.timeline import (
     Activities,
     Bool,
-    DeviceProperties,
     HostCalls,
     HostOps,
     Int32,
@@ -33,6 +43,9 @@ from mfu_profiler.trace.timeline import (
 __all__ = ["timelines"]
 
 Columns = dict[str, npt.NDArray[Any]]
+Rows = npt.NDArray[np.intp]
+Host = tuple[HostOps, Intervals, HostCalls, Intervals]
+"""Ops, marks, calls and Python functions of one process."""
 
 _TIMES: dict[str, npt.DTypeLike] = {"name": np.int32, "start": np.int64, "end": np.int64}
 _EXTERNAL: dict[str, npt.DTypeLike] = {"external_id": np.int64, "has_external_id": np.bool_}
@@ -73,29 +86,32 @@ def timelines(
     }
     names = tuple(builder.names)
     _move_marks(tables, names)
-    threads, processes = _canonical_threads(builder, tables)
-    facts = _facts(builder, metadata, path, truncated_because, names, tables)
-    hosts = np.unique(processes[tables["op"]["thread"]]).tolist()
-    hosts += [pid for pid in np.unique(processes[tables["call"]["thread"]]).tolist() if pid not in hosts]
-    hosts = sorted(hosts) or [int(processes[0])] if len(processes) else [0]
-    groups = _device_groups(builder, tables["activity"])
-    owners = _owners(groups, tables, processes, hosts)
-    shared = _SharedParts(builder, metadata, facts, names, threads)
+    mapping, threads, processes = canonical_threads(list(builder.threads))
+    for table in ("op", "annotation", "call", "python"):
+        if len(mapping):
+            tables[table]["thread"] = mapping[tables[table]["thread"]]
+    call_name = tables["call"]["name"]
+    tables["call"]["is_copy"] = _by_name(call_name, names, lambda name: host_call_kind(name) == "copy")
+    facts = trace_facts(
+        builder,
+        metadata,
+        path=path,
+        truncated_because=truncated_because,
+        call_names=[names[index] for index in _used(call_name)],
+        has_python=len(tables["python"]["name"]) > 0,
+    )
+    hosts = host_processes(tables, processes)
+    groups = device_rows(list(builder.streams), tables["activity"]["stream"])
+    group_owners = owners(groups, tables, processes, hosts)
+    shared = _SharedParts(builder, metadata, facts, names, threads, is_merged=len(hosts) > 1)
     result = []
     for host in hosts:
-        host_tables = _host_tables(tables, processes, host if len(hosts) > 1 else None)
-        owned = [group for group, owner in zip(groups, owners, strict=True) if owner == host]
-        by_device: dict[int | None, list[npt.NDArray[np.intp]]] = {}
-        for device, rows in owned:
-            by_device.setdefault(device, []).append(rows)
-        for device in sorted(by_device, key=lambda index: -1 if index is None else index):
-            rows = np.sort(np.concatenate(by_device[device]))
-            result.append(shared.timeline(host_tables, tables["activity"], rows, device, len(hosts) > 1))
-        if not owned:
-            nothing = np.zeros(0, np.intp)
-            result.append(shared.timeline(host_tables, tables["activity"], nothing, None, len(hosts) > 1))
-    with_device = [timeline for timeline in result if timeline.device_index is not None]
-    return tuple(with_device or result)
+        owned = [group for group, owner in zip(groups, group_owners, strict=True) if owner == host]
+        has_calls = bool(np.any(processes[tables["call"]["thread"]] == host))
+        if owned or has_calls or not groups:  # a process that launched nothing is no rank
+            parts = _host_tables(tables, processes, host if len(hosts) > 1 else None)
+            result += shared.timelines(parts, tables["activity"], owned)
+    return tuple(result)
 
 
 class _SharedParts:
@@ -108,27 +124,37 @@ class _SharedParts:
         facts: TraceFacts,
         names: tuple[str, ...],
         threads: tuple[str, ...],
+        *,
+        is_merged: bool,
     ) -> None:
         self._facts = facts
         self._names = names
         self._threads = threads
-        self._streams = tuple(builder.streams)
+        texts: dict[str, int] = {}
+        streams = [texts.setdefault(_stream_text(key[2]), len(texts)) for key in builder.streams]
+        self._stream_of_key = np.array(streams, np.int32)
+        self._stream_texts = tuple(texts)
         self._signatures = tuple(RawSignature(*key) for key in builder.signatures)
         self._stacks = tuple(builder.stacks)
+        self._is_merged = is_merged
         self._properties = metadata.device_properties
         self._distributed = metadata.distributed_info if isinstance(metadata.distributed_info, dict) else {}
 
-    def timeline(
-        self,
-        host: tuple[HostOps, Intervals, HostCalls, Intervals],
-        activity: Columns,
-        rows: npt.NDArray[np.intp],
-        device: int | None,
-        is_merged: bool,
-    ) -> Timeline:
+    def timelines(self, host: Host, activity: Columns, owned: DeviceRows) -> list[Timeline]:
+        """One timeline per device of a process; one without a device where it has none."""
+        by_device: dict[int | None, list[Rows]] = {}
+        for device, rows in owned:
+            by_device.setdefault(device, []).append(rows)
+        by_device = by_device or {None: [np.zeros(0, np.intp)]}
+        return [
+            self._timeline(host, activity, np.sort(np.concatenate(by_device[device])), device)
+            for device in sorted(by_device, key=lambda index: index or 0)
+        ]
+
+    def _timeline(self, host: Host, activity: Columns, rows: Rows, device: int | None) -> Timeline:
         ops, marks, calls, python = host
         rows = rows[np.argsort(activity["start"][rows], kind="stable")]
-        used, stream = np.unique(activity["stream"][rows], return_inverse=True)
+        used, stream = np.unique(self._stream_of_key[activity["stream"][rows]], return_inverse=True)
         call, has_call = _joined(calls, activity["correlation"][rows], activity["has_correlation"][rows])
         activities = Activities(
             name=activity["name"][rows],
@@ -147,11 +173,11 @@ class _SharedParts:
         return Timeline(
             facts=self._facts,
             # A merged file has one distributedInfo for several ranks: it tells none of them.
-            rank=None if is_merged else _whole(self._distributed.get("rank")),
-            world_size=_whole(self._distributed.get("world_size")),
+            rank=None if self._is_merged else whole_number(self._distributed.get("rank")),
+            world_size=whole_number(self._distributed.get("world_size")),
             device_index=device,
-            device=_device_properties(self._properties, device),
-            streams=tuple(_stream_text(self._streams[index][2]) for index in used.tolist()),
+            device=device_properties(self._properties, device),
+            streams=tuple(self._stream_texts[index] for index in used.tolist()),
             names=self._names,
             threads=self._threads,
             signatures=self._signatures,
@@ -166,20 +192,8 @@ class _SharedParts:
 
 def _move_marks(tables: dict[str, Columns], names: tuple[str, ...]) -> None:
     """Before 2022 step marks, loaders and optimizer steps were operators: make them annotations."""
-
-    def is_mark(name: str) -> bool:
-        return (
-            step_number(name) is not None
-            or is_data_loading(name)
-            or is_optimizer_step(name)
-            or is_zero_grad(name)
-        )
-
     op, annotation = tables["op"], tables["annotation"]
-    table = np.zeros(max(1, len(names)), np.bool_)
-    for index in np.flatnonzero(np.bincount(op["name"], minlength=1)).tolist():
-        table[index] = is_mark(names[index])
-    moved = table[op["name"]]
+    moved = _by_name(op["name"], names, _is_mark)
     if moved.any():
         for column in annotation:
             annotation[column] = np.concatenate([annotation[column], op[column][moved]])
@@ -187,25 +201,32 @@ def _move_marks(tables: dict[str, Columns], names: tuple[str, ...]) -> None:
             op[column] = op[column][~moved]
 
 
-def _canonical_threads(builder: ColumnBuilder, tables: dict[str, Columns]) -> tuple[tuple[str, ...], Int32]:
-    """Thread texts, and the process index of each thread; ``25738`` and ``"25738"`` are one."""
-    keys = [(str(pid), str(tid)) for pid, tid in builder.threads]
-    canonical: dict[tuple[str, str], int] = {}
-    mapping = np.array([canonical.setdefault(key, len(canonical)) for key in keys], np.int32)
-    for table in ("op", "annotation", "call", "python"):
-        if len(mapping):
-            tables[table]["thread"] = mapping[tables[table]["thread"]]
-    pids: dict[str, int] = {}
-    processes = np.array([pids.setdefault(pid, len(pids)) for pid, _ in canonical], np.int32)
-    return tuple(f"{pid}/{tid}" for pid, tid in canonical), processes
+def _is_mark(name: str) -> bool:
+    return (
+        step_number(name) is not None
+        or is_data_loading(name)
+        or is_optimizer_step(name)
+        or is_zero_grad(name)
+    )
 
 
-def _host_tables(
-    tables: dict[str, Columns], processes: Int32, host: int | None
-) -> tuple[HostOps, Intervals, HostCalls, Intervals]:
+def _by_name(column: Int32, names: tuple[str, ...], value: Callable[[str], bool]) -> Bool:
+    """``value(name)`` for each row, asked once per name."""
+    table = np.zeros(max(1, len(names)), np.bool_)
+    for index in _used(column):
+        table[index] = value(names[index])
+    return table[column]
+
+
+def _used(column: Int32) -> list[int]:
+    """The name ids that occur."""
+    return list(np.flatnonzero(np.bincount(column)).tolist())
+
+
+def _host_tables(tables: dict[str, Columns], processes: Int32, host: int | None) -> Host:
     """The host side of one process (of all events where it is the only one)."""
 
-    def rows_of(table: str, by_nesting: bool) -> npt.NDArray[np.intp]:
+    def rows_of(table: str, by_nesting: bool) -> Rows:
         columns = tables[table]
         rows = np.arange(len(columns["name"]))
         if host is not None:
@@ -214,7 +235,7 @@ def _host_tables(
         order = sorted_by_nesting(thread, start, end) if by_nesting else np.lexsort((-end, start))
         return rows[order]
 
-    def taken(table: str, rows: npt.NDArray[np.intp], columns: dict[str, npt.DTypeLike]) -> Columns:
+    def taken(table: str, rows: Rows, columns: dict[str, npt.DTypeLike]) -> Columns:
         renamed = {"start": "start_ns", "end": "end_ns"}
         return {renamed.get(name, name): tables[table][name][rows] for name in columns}
 
@@ -225,130 +246,15 @@ def _host_tables(
     return HostOps(**ops), Intervals(**marks), HostCalls(**calls), Intervals(**python)
 
 
-def _device_groups(
-    builder: ColumnBuilder, activity: Columns
-) -> list[tuple[int | None, npt.NDArray[np.intp]]]:
-    """(device index, rows) for each pair of a device process and a device number."""
-    streams = list(builder.streams)
-    keys: dict[tuple[str, int | None], int] = {}
-    group_of_stream = []
-    for pid, device, _ in streams:
-        index = _whole(device if device is not None else pid)
-        group_of_stream.append(keys.setdefault((str(pid), index), len(keys)))
-    if not streams:
-        return []
-    group = np.array(group_of_stream, np.int32)[activity["stream"]]
-    return [
-        (index, np.flatnonzero(group == number))
-        for (_, index), number in keys.items()
-        if np.any(group == number)
-    ]
-
-
-def _owners(
-    groups: list[tuple[int | None, npt.NDArray[np.intp]]],
-    tables: dict[str, Columns],
-    processes: Int32,
-    hosts: list[int],
-) -> list[int]:
-    """The process that drove each device group.
-
-    Files merged from several ranks repeat correlation ids, so an id alone names no process: the owner
-    is the process whose calls with those ids precede the activities most often and most closely.
-    """
-    if len(hosts) == 1:
-        return [hosts[0]] * len(groups)
-    calls, activity = tables["call"], tables["activity"]
-    owners = []
-    for _, rows in groups:
-        scores = []
-        for host in hosts:
-            own = np.flatnonzero((processes[calls["thread"]] == host) & calls["has_correlation"])
-            order = own[np.argsort(calls["correlation"][own], kind="stable")]
-            place, found = _looked_up(
-                calls["correlation"][order],
-                activity["correlation"][rows],
-                activity["has_correlation"][rows],
-            )
-            delay = (activity["start"][rows] - calls["start"][order[place]])[found]
-            sensible = delay[(delay > -1_000_000) & (delay < 10 * 10**9)]
-            typical = float(np.median(sensible)) if len(sensible) else 0.0
-            scores.append((len(sensible), -typical))
-        owners.append(hosts[max(range(len(hosts)), key=lambda index: scores[index])])
-    return owners
-
-
 def _joined(calls: HostCalls, correlation: Int64, has_correlation: Bool) -> tuple[Int32, Bool]:
     """The call with each activity's correlation id, and whether there is one."""
     order = np.flatnonzero(calls.has_correlation)
     order = order[np.argsort(calls.correlation[order], kind="stable")]
-    place, found = _looked_up(calls.correlation[order], correlation, has_correlation)
+    place, found = looked_up(calls.correlation[order], correlation, has_correlation)
     if not len(order):
         return np.zeros(len(correlation), np.int32), found
     return np.where(found, order[place], 0).astype(np.int32), found
 
 
-def _looked_up(sorted_keys: Int64, keys: Int64, has_key: Bool) -> tuple[Int64, Bool]:
-    """Positions of keys in a sorted column (0 where absent), and the mask of those found."""
-    if not len(sorted_keys):
-        return np.zeros(len(keys), np.int64), np.zeros(len(keys), np.bool_)
-    place = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
-    found = has_key & (sorted_keys[place] == keys) & (keys != 0)
-    return np.where(found, place, 0), found
-
-
-def _facts(
-    builder: ColumnBuilder,
-    metadata: Metadata,
-    path: str,
-    truncated_because: str | None,
-    names: tuple[str, ...],
-    tables: dict[str, Columns],
-) -> TraceFacts:
-    calls = np.flatnonzero(np.bincount(tables["call"]["name"], minlength=1)).tolist()
-    call_names = [names[index] for index in calls] if names else []
-    version = metadata.torch_version or metadata.pytorch_version
-    return TraceFacts(
-        path=path,
-        event_count=sum(builder.events_by_category.values()),
-        truncated_because=truncated_because,
-        dropped={reason: count for reason, count in builder.dropped.items() if count},
-        categories=dict(builder.events_by_category),
-        is_rocm=metadata.hip_runtime_version is not None
-        or any(name.startswith("hip") for name in call_names),
-        torch_version=version if isinstance(version, str) else None,
-        recorded_shapes=len(builder.signatures) > 1,
-        recorded_stacks=len(tables["python"]["name"]) > 0 or len(builder.stacks) > 1,
-    )
-
-
-def _device_properties(properties: Any, device: int | None) -> DeviceProperties | None:
-    """The entry of a device; where no id fits, the first entry if all are alike."""
-    if not isinstance(properties, list):
-        return None
-    entries = [entry for entry in properties if isinstance(entry, dict)]
-    fitting = [entry for entry in entries if _whole(entry.get("id")) == device and device is not None]
-    if not fitting and len({(entry.get("name"), entry.get("numSms")) for entry in entries}) == 1:
-        fitting = entries
-    if not fitting:
-        return None
-    entry = fitting[0]
-    major, minor = _whole(entry.get("computeMajor")), _whole(entry.get("computeMinor"))
-    name = entry.get("name")
-    return DeviceProperties(
-        name=name if isinstance(name, str) and name else None,
-        sm_count=_whole(entry.get("numSms")) or None,
-        memory_byte=_whole(entry.get("totalGlobalMem")) or None,
-        compute_capability=None if major is None or minor is None else f"{major}.{minor}",
-    )
-
-
 def _stream_text(stream: Number) -> str:
     return re.sub(r"^stream\s*", "", str(stream))
-
-
-def _whole(value: Any) -> int | None:
-    try:
-        return int(value) if value is not None and not isinstance(value, bool) else None
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -9,23 +9,36 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["nanoseconds", "nanoseconds_of_text"]
+__all__ = ["EXACT_BELOW_US", "LIMIT_US", "float_stamps", "nanoseconds", "nanoseconds_of_text"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-_LIMIT_US = float(2**53)
-"""Beyond this, µs are no time stamp (and their ns overflow int64)."""
+LIMIT_US = float(2**52)
+"""Beyond this (the year 2112), µs are no time stamp. Below, differences in ns fit int64."""
+EXACT_BELOW_US = float(2**43)
+"""Below this a float64 holds µs with three digits: its spacing is 2**-10 µs, under 1 ns."""
+_LONGEST_TEXT = 40
+"""Characters of a stamp; a longer one would widen the column of all others."""
+
+
+def float_stamps(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
+    """µs as float64; NaN where there is none, or one that no float64 holds."""
+    try:
+        return np.array(values, dtype=np.float64)
+    except OverflowError:
+        usable = [value if value is not None and abs(value) < 2**63 else None for value in values]
+        return np.array(usable, dtype=np.float64)
 
 
 def nanoseconds(values: Sequence[float | None]) -> tuple[Int64, Bool]:
     """µs as float64 -> (ns, valid).
 
     Whole and fractional µs are converted apart, so that whole µs of any size stay exact; a fraction
-    is exact below 2**43 µs, where a float64's spacing is under 1 ns.
+    is exact below ``EXACT_BELOW_US``.
     """
-    stamps = np.array(values, dtype=np.float64)
-    valid = np.abs(stamps) < _LIMIT_US
+    stamps = float_stamps(values)
+    valid = np.abs(stamps) < LIMIT_US
     stamps = np.where(valid, stamps, 0.0)
     whole = np.floor(stamps)
     fraction = stamps - whole
@@ -37,7 +50,9 @@ def nanoseconds_of_text(values: Sequence[msgspec.Raw]) -> tuple[Int64, Bool]:
 
     All texts with the point in one place are converted together, digit column by digit column.
     """
-    texts = np.array([bytes(value) for value in values], dtype=np.bytes_)
+    texts = np.array(
+        [text if len(text) < _LONGEST_TEXT else b"" for text in map(bytes, values)], dtype=np.bytes_
+    )
     if texts.dtype.itemsize == 0:
         return np.zeros(len(values), np.int64), np.zeros(len(values), np.bool_)
     digits = texts.view(np.uint8).reshape(len(values), -1)
@@ -47,8 +62,7 @@ def nanoseconds_of_text(values: Sequence[msgspec.Raw]) -> tuple[Int64, Bool]:
     for place in np.unique(point).tolist():
         rows = np.flatnonzero(point == place)
         if place and _is_plain(digits[rows], place):
-            result[rows] = _plain_nanoseconds(digits[rows], place)
-            valid[rows] = True
+            result[rows], valid[rows] = _plain_nanoseconds(digits[rows], place)
         else:
             for row in rows.tolist():
                 result[row], valid[row] = _decimal_nanoseconds(bytes(texts[row]))
@@ -56,22 +70,27 @@ def nanoseconds_of_text(values: Sequence[msgspec.Raw]) -> tuple[Int64, Bool]:
 
 
 def _is_plain(digits: npt.NDArray[np.uint8], place: int) -> bool:
-    """Digits on both sides of the point, at most 15 before and 3 after; NUL fills the rest."""
+    """At most 16 digits before the point and 3 after it; NUL fills the rest."""
     before, after = digits[:, :place], digits[:, place + 1 :]
     return bool(
-        place <= 15 + 1
+        place <= 16
         and np.all((before >= 48) & (before <= 57))
         and np.all(((after[:, :3] >= 48) & (after[:, :3] <= 57)) | (after[:, :3] == 0))
         and not np.any(after[:, 3:])
     )
 
 
-def _plain_nanoseconds(digits: npt.NDArray[np.uint8], place: int) -> Int64:
-    columns = [digits[:, index] for index in range(digits.shape[1]) if index != place][: place + 3]
-    result = np.zeros(len(digits), np.int64)
-    for column in columns:
-        result = result * 10 + np.where(column == 0, 0, column.astype(np.int64) - 48)
-    return np.asarray(result * 10 ** (place + 3 - len(columns)), np.int64)
+def _plain_nanoseconds(digits: npt.NDArray[np.uint8], place: int) -> tuple[Int64, Bool]:
+    whole = np.zeros(len(digits), np.int64)
+    for column in range(place):
+        whole = whole * 10 + (digits[:, column].astype(np.int64) - 48)
+    fraction = np.zeros(len(digits), np.int64)
+    for column in range(place + 1, place + 4):
+        is_there = column < digits.shape[1]
+        digit = digits[:, column].astype(np.int64) if is_there else fraction * 0
+        fraction = fraction * 10 + np.where(digit == 0, 0, digit - 48)
+    valid = whole < int(LIMIT_US)
+    return np.where(valid, whole, 0) * 1000 + np.where(valid, fraction, 0), valid
 
 
 def _decimal_nanoseconds(text: bytes) -> tuple[int, bool]:
@@ -79,6 +98,6 @@ def _decimal_nanoseconds(text: bytes) -> tuple[int, bool]:
         stamp = Decimal(text.decode("ascii", "replace").strip('"'))
     except InvalidOperation:
         return 0, False
-    if not stamp.is_finite() or abs(stamp) >= 2**53:
+    if not stamp.is_finite() or stamp.copy_abs() >= LIMIT_US:
         return 0, False
     return int((stamp * 1000).to_integral_value()), True

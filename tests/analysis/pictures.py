@@ -340,6 +340,7 @@ def drawn_windows(found: Windows) -> list[tuple[str, int, int]]:
     return [(window.label, window.start_ns // US, window.end_ns // US) for window in found.windows]
 
 
-def report(drawn: Timeline, **options: Any) -> Report:
+def report(drawn: Timeline, *, peak_tflops: float | None = None, **options: Any) -> Report:
     """The report of a timeline."""
-    return timeline_report(drawn, Options(**options))
+    peak_flop_per_s = None if peak_tflops is None else peak_tflops * 1e12
+    return timeline_report(drawn, Options(peak_flop_per_s=peak_flop_per_s, **options))

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from mfu_profiler.analysis.host_states import host_states
 from mfu_profiler.analysis.partition import device_parts
 from mfu_profiler.analysis.report import PARTS
-from mfu_profiler.analysis.report import PARTS
 from mfu_profiler.trace.timeline import KERNEL, MEMCPY, MEMSET
 
 from .pictures import COLLECTIVE_KERNEL, LOADER, MAIN, Activity, Host, assembled, kinds_of

@@ -41,6 +41,8 @@ _IDS = (
 )
 _MEANS_NONE_IF_ZERO = frozenset({"correlation", "External id", "external id"})
 _STEP = "ProfilerStep#"
+_DAY_US = 86_400e6
+"""A longer event is no event: ROCm's duration overflows, for one."""
 # A key inside a string is written \"ts\": and is not found. Numbers of over 18 digits are no such ids.
 _NUMBER = re.compile(
     r'((?:"(?P<key>' + "|".join(_STAMPS + _IDS) + r')"\s*:\s*"?)|' + _STEP + r")(?P<number>\d{1,18})(?!\d)"
@@ -128,9 +130,10 @@ def _span_us(events: list[Any]) -> int:
     work = [event for event in events if event.get("ph") == "X" and "ts" in event]
     if not work:
         raise ValueError("the trace holds no work")
-    first = min(float(event["ts"]) for event in work)
-    last = max(float(event["ts"]) + float(event.get("dur") or 0) for event in work)
-    return math.ceil(last - first) + 1
+    starts = [float(event["ts"]) for event in work]
+    durations = [float(event.get("dur") or 0) for event in work]
+    ends = [start + duration for start, duration in zip(starts, durations, strict=True) if duration < _DAY_US]
+    return math.ceil(max(ends + starts) - min(starts)) + 1
 
 
 def main() -> None:
