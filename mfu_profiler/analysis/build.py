@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from mfu_profiler.analysis.activity_kinds import ActivityKinds, activity_kinds
-from mfu_profiler.analysis.attribution import Attribution, attribution
 from mfu_profiler.analysis.checks import trace_checks
 from mfu_profiler.analysis.describe import (
     conventions,
@@ -24,29 +20,24 @@ from mfu_profiler.analysis.describe import (
 from mfu_profiler.analysis.efficiency import Coverage, executed
 from mfu_profiler.analysis.evidence import Evidence
 from mfu_profiler.analysis.findings import FindingInputs, findings
-from mfu_profiler.analysis.host_device import host_device, names_an_accelerator
+from mfu_profiler.analysis.host_device import names_an_accelerator
 from mfu_profiler.analysis.host_idle import host_idle
-from mfu_profiler.analysis.host_states import HostStates, host_states
 from mfu_profiler.analysis.locations import Locations
 from mfu_profiler.analysis.options import Options
-from mfu_profiler.analysis.partition import TimeParts, device_parts
 from mfu_profiler.analysis.peak import DevicePeaks, device_peaks
 from mfu_profiler.analysis.report import (
-    PARTS,
     SCHEMA_VERSION,
     FlopInfo,
-    Partition,
     Report,
     StepsInfo,
     UncountedKernel,
 )
 from mfu_profiler.analysis.scale import scale_of
 from mfu_profiler.analysis.tables import TableInputs, kernel_rows, op_rows
+from mfu_profiler.analysis.times import Times, times_of, work_of
 from mfu_profiler.analysis.utilization import Utilization, utilization
 from mfu_profiler.analysis.waterfall import waterfall
-from mfu_profiler.analysis.windows import HostSteps, Windows, host_steps, step_windows
-from mfu_profiler.analysis.work import Work, device_work, host_work
-from mfu_profiler.flops import has_formula
+from mfu_profiler.analysis.windows import Windows, host_steps
 from mfu_profiler.trace.timeline import Timeline
 
 __all__ = ["timeline_report"]
@@ -70,38 +61,6 @@ _NO_OPS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Times:
-    """When things happened: windows, and the class of every instant."""
-
-    timeline: Timeline
-    is_cpu: bool
-    joined: Attribution
-    kinds: ActivityKinds
-    host: HostStates
-    windows: Windows
-    parts: TimeParts
-    threads: tuple[int, ...]
-    """Host threads that compute; of a CPU only."""
-
-    @property
-    def is_averaged(self) -> Bool:
-        """Which windows are steps."""
-        return np.array([window.role == "averaged" for window in self.windows.windows], np.bool_)
-
-    @property
-    def averaged(self) -> tuple[Int64, Int64]:
-        """Starts and ends of the averaged windows."""
-        starts, ends = self.windows.edges()
-        return starts[self.is_averaged], ends[self.is_averaged]
-
-    @property
-    def averaged_ns(self) -> int:
-        """Length of the averaged windows together."""
-        starts, ends = self.averaged
-        return int((ends - starts).sum())
-
-
 def timeline_report(timeline: Timeline, options: Options) -> Report:
     """Analyse one device of one process.
 
@@ -117,7 +76,7 @@ def timeline_report(timeline: Timeline, options: Options) -> Report:
         return _without_partition(timeline, peaks, *_DEVICE_MISSING)
     if not has_device and steps is None:
         return _without_partition(timeline, peaks, *_NO_MARKS)
-    times = _times(timeline, steps, options, is_cpu)
+    times = times_of(timeline, steps, options.windows, is_cpu)
     if times is not None and is_cpu and not times.parts.spans["compute"].within(*times.averaged).any():
         return _without_partition(timeline, peaks, *_NO_OPS)
     if times is None:
@@ -125,73 +84,29 @@ def timeline_report(timeline: Timeline, options: Options) -> Report:
     return _report(times, peaks, options)
 
 
-def _times(timeline: Timeline, steps: HostSteps | None, options: Options, is_cpu: bool) -> _Times | None:
-    joined = attribution(timeline, has_formula)
-    kinds = activity_kinds(timeline, joined)
-    windows = step_windows(timeline, kinds, options.windows, not is_cpu)
-    if not windows.windows:
-        return None
-    host = host_states(timeline, steps.thread if steps is not None else None)
-    starts, ends = windows.edges()
-    bounds = min(timeline.start_ns, int(starts.min())), max(timeline.end_ns, int(ends.max()))
-    if is_cpu:
-        device = host_device(timeline, host, bounds)
-        return _Times(timeline, is_cpu, joined, kinds, host, windows, device.parts, device.threads)
-    parts = device_parts(timeline, kinds, host, bounds)
-    return _Times(timeline, is_cpu, joined, kinds, host, windows, parts, ())
-
-
-def _work(times: _Times) -> Work:
-    if not times.is_cpu:
-        return device_work(times.timeline, times.kinds, times.joined, times.averaged)
-    ops = times.timeline.ops
-    computes = np.isin(ops.thread, times.threads) & times.parts.spans["compute"].holds(ops.start_ns)
-    return host_work(
-        times.timeline,
-        times.joined.nesting,
-        times.joined.is_leaf_formula,
-        computes & _inside(times, ops.start_ns),
-    )
-
-
-def _inside(times: _Times, time_ns: Int64) -> Bool:
-    """Which times lie in an averaged window."""
-    starts, ends = times.averaged
-    index = np.searchsorted(starts, time_ns, side="right") - 1
-    return np.asarray((index >= 0) & (time_ns < ends[np.maximum(index, 0)]), np.bool_)
-
-
-def _report(times: _Times, peaks: DevicePeaks, options: Options) -> Report:
-    timeline, windows = times.timeline, times.windows
-    edges, averaged, averaged_ns = windows.edges(), times.averaged, times.averaged_ns
-    step_count = len(windows.averaged)
-    step_time_s = averaged_ns / 1e9 / step_count
-    by_window = times.parts.within(*edges)
-    partition = Partition(
-        **{name: int(by_window[name][times.is_averaged].sum()) / averaged_ns for name in PARTS}
-    )
-    ran = executed(timeline, times.joined.nesting, _work(times), edges, times.is_averaged)
+def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
+    timeline, windows, partition = times.timeline, times.windows, times.partition
+    edges = windows.edges()
+    ran = executed(timeline, times.joined.nesting, work_of(times), edges, times.is_averaged)
     use = utilization(timeline, ran, peaks, options)
-    directions = copy_by_direction(timeline, times.parts, averaged, averaged_ns)
-    idle = host_idle(timeline, times.host, times.parts.spans["idle_host"], averaged, averaged_ns)
-    details = waterfall_details(
-        timeline, None if times.is_cpu else times.kinds, ran.work, use, directions, idle
+    directions = copy_by_direction(times)
+    idle = host_idle(timeline, times.host, times.parts.spans["idle_host"], times.averaged, times.averaged_ns)
+    step_time_s = times.averaged_ns / 1e9 / times.step_count
+    rows = waterfall(
+        partition, use.split, step_time_s, waterfall_details(times, ran.work, use, directions, idle)
     )
-    rows = waterfall(partition, use.split, step_time_s, details)
     locations = Locations(timeline)
-    evidence = Evidence(
-        timeline, times.kinds, times.joined, times.host, locations, averaged[0], averaged[1], step_count
-    )
     tables = TableInputs(
         timeline=timeline,
         ran=ran,
         peaks=use.peaks,
         memory_byte_per_s=peaks.memory_byte_per_s,
         locations=locations,
-        rows=np.flatnonzero(_inside(times, ran.work.start_ns)),
+        rows=np.flatnonzero(times.inside(ran.work.start_ns)),
     )
     kernels = kernel_rows(tables)
-    kind_of_work = workload(timeline, ran.work, ran.costs)
+    causes = FindingInputs(partition, rows, idle, kernels, Evidence(times, locations))
+    kind_of_work, trains = workload(timeline, ran.work, ran.costs), is_training(timeline)
     return Report(
         schema_version=SCHEMA_VERSION,
         mfu=use.mfu,
@@ -208,14 +123,14 @@ def _report(times: _Times, peaks: DevicePeaks, options: Options) -> Report:
         partition_unknown_because=None,
         copy_by_direction=directions,
         host_idle=idle,
-        windows=window_infos(windows, by_window, ran.flop if use.flop else None, timeline.start_ns),
+        windows=window_infos(times, ran.flop if use.flop else None),
         waterfall=rows,
-        findings=findings(FindingInputs(partition, rows, idle, kernels, evidence)),
+        findings=findings(causes),
         kernels=kernels,
         ops=op_rows(tables),
         checks=trace_checks(timeline, windows, use.flop, use.because if use.is_impossible else None),
-        scale=scale_of(kind_of_work, use.precision, is_training(timeline)),
-        conventions=conventions(use, kind_of_work, is_training(timeline)),
+        scale=scale_of(kind_of_work, use.precision, trains),
+        conventions=conventions(use, kind_of_work, trains),
         notes=notes(timeline, use, windows, options.windows),
     )
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mfu_profiler.analysis.activity_kinds import ActivityKinds
 from mfu_profiler.analysis.costs import OpCosts
 from mfu_profiler.analysis.efficiency import StepFlop
 from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.op_roles import EVALUATE_FUNCTION
-from mfu_profiler.analysis.partition import TimeParts
 from mfu_profiler.analysis.peak import DevicePeaks
 from mfu_profiler.analysis.report import PARTS, DeviceInfo, HostIdle, TraceInfo, WindowInfo
+from mfu_profiler.analysis.times import Times
 from mfu_profiler.analysis.utilization import Utilization
 from mfu_profiler.analysis.windows import Windows
 from mfu_profiler.analysis.work import Work
@@ -41,6 +40,8 @@ _DIRECTIONS = {
     "DtoD": "device to device",
     "PtoP": "peer to peer",
 }
+QUEUED_GAP_NS = 10_000
+"""Kernels that wait in a queue follow one another within a few µs."""
 NANOGPT_PEAK = 312e12
 """nanoGPT's ``estimate_mfu`` divides by an A100's bf16 peak, whatever the device (model.py)."""
 
@@ -77,29 +78,26 @@ def device_info(timeline: Timeline, peaks: DevicePeaks, use: Utilization | None)
     )
 
 
-def window_infos(
-    windows: Windows, parts: dict[str, Int64], flop: StepFlop | None, origin_ns: int
-) -> tuple[WindowInfo, ...]:
+def window_infos(times: Times, flop: StepFlop | None) -> tuple[WindowInfo, ...]:
     """Every window with its parts in ns."""
+    parts = times.parts.within(*times.windows.edges())
     return tuple(
         WindowInfo(
             label=window.label,
-            start_ns=window.start_ns - origin_ns,
+            start_ns=window.start_ns - times.timeline.start_ns,
             duration_ns=window.end_ns - window.start_ns,
             role=window.role,
             model_flop=flop.model_by_window[index] if flop else None,
             **{f"{name}_ns": int(parts[name][index]) for name in PARTS},
         )
-        for index, window in enumerate(windows.windows)
+        for index, window in enumerate(times.windows.windows)
     )
 
 
-def copy_by_direction(
-    timeline: Timeline, parts: TimeParts, averaged: tuple[Int64, Int64], whole_ns: int
-) -> dict[str, float]:
+def copy_by_direction(times: Times) -> dict[str, float]:
     """Exposed copy time by direction, as fractions of the step; concurrent ones count for the first."""
-    activities = timeline.activities
-    left = parts.spans["copy"]
+    timeline, activities = times.timeline, times.timeline.activities
+    left = times.parts.spans["copy"]
     result = {}
     for token, direction in (*_DIRECTIONS.items(), ("", "memset and other")):
         mask = timeline.by_name(activities.name, lambda name, token=token: token in name, np.bool_)  # type: ignore[misc]
@@ -107,8 +105,8 @@ def copy_by_direction(
             mask = mask & (activities.kind != MEMSET)
         part = left & Spans.of(activities.start_ns[mask], activities.end_ns[mask])
         left = left - part
-        if length := int(part.within(*averaged).sum()):
-            result[direction] = length / whole_ns
+        if length := int(part.within(*times.averaged).sum()):
+            result[direction] = length / times.averaged_ns
     return result
 
 
@@ -136,12 +134,7 @@ def workload(timeline: Timeline, work: Work, costs: OpCosts) -> str | None:
 
 
 def waterfall_details(
-    timeline: Timeline,
-    kinds: ActivityKinds | None,
-    work: Work,
-    use: Utilization,
-    directions: dict[str, float],
-    idle: tuple[HostIdle, ...],
+    times: Times, work: Work, use: Utilization, directions: dict[str, float], idle: tuple[HostIdle, ...]
 ) -> dict[str, str]:
     """A few words for rows of the waterfall."""
     details = {}
@@ -154,13 +147,22 @@ def waterfall_details(
         details["copy"] = max(directions, key=lambda name: directions[name])
     if idle:
         details["idle_host"] = f"mostly {idle[0].phase}: {idle[0].reason}"
-    if kinds is not None:
+    if not times.is_cpu:
+        details["idle_unexplained"] = _unexplained(times)
         total = np.bincount(work.kind, weights=work.share_ns, minlength=len(KERNEL_KINDS))
         for kind in ("matmul", "attention", "convolution", "communication"):
             total[KERNEL_KINDS.index(kind)] = 0
         largest = [KERNEL_KINDS[index] for index in np.argsort(-total)[:2] if total[index] > 0]
         details["other_kernels"] = ", ".join(largest)
     return details
+
+
+def _unexplained(times: Times) -> str:
+    """What most of the unexplained idle time looks like."""
+    spans = times.parts.spans["idle_unexplained"]
+    lengths = (spans.end_ns - spans.start_ns)[times.inside(spans.start_ns)]
+    short = int(lengths[lengths < QUEUED_GAP_NS].sum())
+    return "gaps between queued kernels" if short > lengths.sum() / 2 else "waits on a stream, or no launch"
 
 
 def conventions(use: Utilization, workload_name: str | None, trains: bool) -> tuple[str, ...]:

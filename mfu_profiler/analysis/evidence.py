@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mfu_profiler.analysis.activity_kinds import ActivityKinds
-from mfu_profiler.analysis.attribution import Attribution
-from mfu_profiler.analysis.host_states import HostStates, pageable_copy_calls
+from mfu_profiler.analysis.host_states import pageable_copy_calls
 from mfu_profiler.analysis.locations import Locations
+from mfu_profiler.analysis.times import Times
 from mfu_profiler.trace.host_calls import (
     host_call_kind,
     is_data_loading,
@@ -31,20 +30,18 @@ Bool = npt.NDArray[np.bool_]
 class Evidence:
     """Questions about the averaged windows of one timeline; each answer is computed when asked."""
 
-    timeline: Timeline
-    kinds: ActivityKinds
-    joined: Attribution
-    host: HostStates
+    times: Times
     locations: Locations
-    start_ns: Int64
-    """Starts of the averaged windows."""
-    end_ns: Int64
-    step_count: int
 
-    def inside(self, time_ns: Int64) -> Bool:
-        """Which times lie in an averaged window."""
-        index = np.searchsorted(self.start_ns, time_ns, side="right") - 1
-        return np.asarray((index >= 0) & (time_ns < self.end_ns[np.maximum(index, 0)]), np.bool_)
+    @property
+    def timeline(self) -> Timeline:
+        """The trace."""
+        return self.times.timeline
+
+    @property
+    def step_count(self) -> int:
+        """Averaged windows."""
+        return self.times.step_count
 
     # Data loading -------------------------------------------------------------------------------
 
@@ -63,7 +60,7 @@ class Evidence:
         """The three kinds of synchronization that cost the host most time, with counts and places."""
         calls = self.timeline.calls
         rows = self._rows(calls, lambda name: host_call_kind(name) == "sync")
-        op, has_op = self.joined.nesting.innermost(calls.thread[rows], calls.start_ns[rows])
+        op, has_op = self.times.joined.nesting.innermost(calls.thread[rows], calls.start_ns[rows])
         places: dict[tuple[str, str | None], list[int]] = {}
         for row, around, has in zip(rows.tolist(), op.tolist(), has_op.tolist(), strict=True):
             name = self.timeline.names[int(calls.name[row])]
@@ -106,7 +103,7 @@ class Evidence:
     def median_kernel_s(self) -> float:
         """Median duration of compute kernels."""
         activities = self.timeline.activities
-        rows = self.kinds.is_compute & self.inside(activities.start_ns)
+        rows = self.times.kinds.is_compute & self.times.inside(activities.start_ns)
         lengths = (activities.end_ns - activities.start_ns)[rows]
         return float(np.median(lengths)) / 1e9 if len(lengths) else 0.0
 
@@ -142,14 +139,14 @@ class Evidence:
         """Bytes copied from pageable host memory, per step."""
         rows = np.unique(pageable_copy_calls(self.timeline))
         activities = self.timeline.activities
-        mask = activities.has_call & np.isin(activities.call, rows) & self.inside(activities.start_ns)
+        mask = activities.has_call & np.isin(activities.call, rows) & self.times.inside(activities.start_ns)
         to_device = self.timeline.by_name(activities.name, lambda name: "HtoD" in name, np.bool_)
         return float(activities.byte[mask & to_device].sum()) / self.step_count
 
     def copies(self) -> tuple[str, ...]:
         """Copies by name, with sizes."""
         activities = self.timeline.activities
-        rows = np.flatnonzero((activities.kind == MEMCPY) & self.inside(activities.start_ns))
+        rows = np.flatnonzero((activities.kind == MEMCPY) & self.times.inside(activities.start_ns))
         texts = []
         for name in _most_time(activities.name[rows], _durations_of(activities, rows))[:3]:
             chosen = rows[activities.name[rows] == name]
@@ -161,7 +158,7 @@ class Evidence:
 
     def _rows(self, table: Intervals, predicate: Callable[[str], bool]) -> Int64:
         """Rows of a host table by name, in the averaged windows."""
-        mask = self.timeline.by_name(table.name, predicate, np.bool_) & self.inside(table.start_ns)
+        mask = self.timeline.by_name(table.name, predicate, np.bool_) & self.times.inside(table.start_ns)
         return np.flatnonzero(mask).astype(np.int64)
 
 
