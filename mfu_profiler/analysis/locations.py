@@ -54,7 +54,7 @@ def _frames(stack: bytes) -> list[str]:
     """Frames of a ``Call stack`` argument, innermost first."""
     try:
         text = msgspec.json.decode(stack)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     return text.split(";") if isinstance(text, str) else []
 

@@ -38,6 +38,7 @@ LEAST_BLOCK_BYTE = 2**16
 """A block that is refused is halved down to this before its events are decoded one at a time."""
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
+_BETWEEN = b", \t\r\n"
 _SEPARATOR = re.compile(rb"[\s,]*")
 _COLON = re.compile(rb"\s*:\s*")
 _BETWEEN_EVENTS = re.compile(rb"\}\s*,\s*(?=\{)")
@@ -171,9 +172,11 @@ class Decoder:
 
     def _next_events(self) -> tuple[Events, bool]:
         """Events from the buffer's start, and whether the event list (or the data) has ended."""
+        self._buffer = self._buffer.lstrip(_BETWEEN)
         if not self._at_end and len(self._buffer) < self._block_byte:
             self._fill()
-        self._buffer = self._buffer.lstrip(b", \t\r\n")
+            if self._buffer[:1] != b"{":
+                self._buffer = self._buffer.lstrip(_BETWEEN)
         size = min(self._block_byte, len(self._buffer))
         while size >= LEAST_BLOCK_BYTE or size == len(self._buffer) > 0:
             is_all = self._at_end and size == len(self._buffer)
@@ -200,7 +203,7 @@ class Decoder:
     def _decoded(self, cut: int, is_all: bool) -> tuple[Events, bool] | None:
         """The events before ``cut``, and whether the list has ended; None where the decoder refuses them."""
         added = b"" if is_all else b"]"
-        block = b"[" + self._buffer[:cut] + added
+        block = b"".join((b"[", memoryview(self._buffer)[:cut], added))  # one copy, not three
         events, end = self._list(block)
         if events is None:
             block, count = _NAN_MEMBER.subn(rb"\1null", block)

@@ -165,7 +165,7 @@ def test_mutated_traces_give_a_report_or_one_error(
 ) -> None:
     for case in range(chunk, CASES, CHUNKS):
         print("case", case)  # shown where one fails
-        text = originals[case % len(originals)]
+        text = originals[0] if case % 3 == 0 else originals[case % len(originals)]
         check(pack(tmp_path, mutated(text, random.Random(case))), case)
 
 
