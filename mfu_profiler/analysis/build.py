@@ -72,6 +72,9 @@ def timeline_report(timeline: Timeline, options: Options) -> Report:
     is_cpu = not has_device and not names_an_accelerator(timeline)
     peaks = device_peaks(timeline, options, is_cpu)
     steps = host_steps(timeline)
+    if not has_device and timeline.facts.truncated_because is not None:
+        because = "the part of the trace that could be read holds no device work."
+        return _without_partition(timeline, peaks, because, "copy or record the trace again, whole")
     if not has_device and not is_cpu:
         return _without_partition(timeline, peaks, *_DEVICE_MISSING)
     if not has_device and steps is None:
@@ -128,10 +131,10 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         findings=findings(causes),
         kernels=kernels,
         ops=op_rows(tables),
-        checks=trace_checks(timeline, windows, use.flop, use.because if use.is_impossible else None),
+        checks=trace_checks(timeline, windows, use),
         scale=scale_of(kind_of_work, use.precision, trains),
         conventions=conventions(use, kind_of_work, trains),
-        notes=notes(timeline, use, windows, options.windows),
+        notes=notes(timeline, use, windows, options.windows, kernels),
     )
 
 
@@ -186,7 +189,7 @@ def _without_partition(timeline: Timeline, peaks: DevicePeaks, because: str, *hi
         findings=(),
         kernels=(),
         ops=(),
-        checks=trace_checks(timeline, Windows((), "none"), None, None),
+        checks=trace_checks(timeline, Windows((), "none"), None),
         scale=None,
         conventions=(),
         notes=(),

@@ -29,6 +29,16 @@ class ComputeSplit:
         """Everything that was executed."""
         return self.mfu + self.recomputation + self.optimizer_matmul
 
+    @property
+    def useful(self) -> float:
+        """Ideal time of the kernels with FLOP, each at its own peak."""
+        return self.hfu + self.precision
+
+    @property
+    def busy(self) -> float:
+        """Their true time."""
+        return self.useful + self.matmul_inefficiency
+
 
 def compute_split(
     ran: Executed,

@@ -10,7 +10,7 @@ from mfu_profiler.analysis.efficiency import StepFlop
 from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.op_roles import EVALUATE_FUNCTION
 from mfu_profiler.analysis.peak import DevicePeaks
-from mfu_profiler.analysis.report import PARTS, DeviceInfo, HostIdle, TraceInfo, WindowInfo
+from mfu_profiler.analysis.report import PARTS, DeviceInfo, HostIdle, KernelRow, TraceInfo, WindowInfo
 from mfu_profiler.analysis.times import Times
 from mfu_profiler.analysis.utilization import Utilization
 from mfu_profiler.analysis.windows import Windows
@@ -138,11 +138,9 @@ def waterfall_details(
 ) -> dict[str, str]:
     """A few words for rows of the waterfall."""
     details = {}
-    if use.split is not None:
-        useful = use.split.mfu + use.split.recomputation + use.split.optimizer_matmul + use.split.precision
-        busy = useful + use.split.matmul_inefficiency
-        if busy > 0:
-            details["matmul_inefficiency"] = f"matmuls reach {percent_text(useful / busy, 0)} of peak"
+    if use.split is not None and use.split.busy > 0:
+        reached = percent_text(use.split.useful / use.split.busy, 0)
+        details["matmul_inefficiency"] = f"matmuls reach {reached} of peak"
     if directions:
         details["copy"] = max(directions, key=lambda name: directions[name])
     if idle:
@@ -182,9 +180,15 @@ def conventions(use: Utilization, workload_name: str | None, trains: bool) -> tu
     return tuple(lines)
 
 
-def notes(timeline: Timeline, use: Utilization, windows: Windows, mode: str) -> tuple[str, ...]:
+def notes(
+    timeline: Timeline, use: Utilization, windows: Windows, mode: str, kernels: tuple[KernelRow, ...]
+) -> tuple[str, ...]:
     """What a reader must know to read the numbers right."""
     lines = []
+    if any(row.peak_fraction is not None and row.peak_fraction > 1 for row in kernels):
+        lines.append(
+            "kernels over 100 % of peak: Winograd and FFT execute fewer FLOP than their convolution counts"
+        )
     if len(windows.averaged) == 1:
         lines.append("one step only: its spread is unknown, and the first step after warm-up is often slower")
     if mode == "span":

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mfu_profiler.analysis.host_states import pageable_copy_calls
+from mfu_profiler.analysis.host_states import blocking_calls, pageable_copy_calls
 from mfu_profiler.analysis.locations import Locations
 from mfu_profiler.analysis.times import Times
 from mfu_profiler.trace.host_calls import (
+    SYNC_OPS,
     host_call_kind,
     is_data_loading,
     is_optimizer_step,
@@ -57,39 +58,51 @@ class Evidence:
     # Synchronization ----------------------------------------------------------------------------
 
     def worst_syncs(self) -> tuple[str, ...]:
-        """The three kinds of synchronization that cost the host most time, with counts and places."""
-        calls = self.timeline.calls
-        rows = self._rows(calls, lambda name: host_call_kind(name) == "sync")
-        op, has_op = self.times.joined.nesting.innermost(calls.thread[rows], calls.start_ns[rows])
-        places: dict[tuple[str, str | None], list[int]] = {}
-        for row, around, has in zip(rows.tolist(), op.tolist(), has_op.tolist(), strict=True):
-            name = self.timeline.names[int(calls.name[row])]
-            places.setdefault((name, self._place(around) if has else None), []).append(row)
-        worst = sorted(places.items(), key=lambda item: -int(_durations(calls, np.array(item[1])).sum()))
-        return tuple(self._sync_text(name, place, found) for (name, place), found in worst[:3])
+        """What the host was blocked in when the device ran dry: the three that cost most idle time."""
+        idle = self.times.parts.spans["idle_synchronization"]
+        starts, lengths = idle.start_ns, idle.end_ns - idle.start_ns
+        inside = self.times.inside(starts)
+        cost: dict[str, list[int]] = {}
+        for what, length in zip(self._blocked_in(starts[inside]), lengths[inside].tolist(), strict=True):
+            if what is not None:
+                cost.setdefault(what, []).append(length)
+        worst = sorted(cost.items(), key=lambda item: -sum(item[1]))[:3]
+        return tuple(
+            f"{count_text(len(found) / self.step_count)} {what} a step, then"
+            f" {time_text(sum(found) / 1e9 / self.step_count)} idle"
+            for what, found in worst
+        )
 
-    def _place(self, op: int) -> str:
+    def _blocked_in(self, time_ns: Int64) -> list[str | None]:
+        """The blocking call around each time, or else the op that reads a value back; None for neither."""
+        calls, ops = self.timeline.calls, self.timeline.ops
+        reads = self.timeline.by_name(ops.name, lambda name: name in SYNC_OPS, np.bool_)
+        call, has_call = _holding(calls, blocking_calls(self.timeline), time_ns)
+        read, has_read = _holding(ops, reads, time_ns)
+        texts: list[str | None] = [None] * len(time_ns)
+        for index in np.flatnonzero(has_call).tolist():
+            texts[index] = self._call_text(int(call[index]))
+        for index in np.flatnonzero(has_read & ~has_call).tolist():
+            texts[index] = self._op_text(int(read[index]))
+        return texts
+
+    def _call_text(self, call: int) -> str:
+        calls = self.timeline.calls
+        name = self.timeline.names[int(calls.name[call])]
+        here = np.array([call])
+        op, has_op = self.times.joined.nesting.innermost(calls.thread[here], calls.start_ns[here])
+        return f"{name} in {self._op_text(int(op[0]))}" if has_op[0] else name
+
+    def _op_text(self, op: int) -> str:
         """An op's name, and its source line where the trace has stacks."""
         name = self.timeline.names[int(self.timeline.ops.name[op])]
         location = self.locations.of_op(op)
         return f"{name} at {location}" if location else name
 
-    def _sync_text(self, name: str, place: str | None, rows: list[int]) -> str:
-        calls = self.timeline.calls
-        total = float(_durations(calls, np.array(rows)).sum()) / 1e9 / self.step_count
-        text = f"{count_text(len(rows) / self.step_count)} {name} a step, {time_text(total)}"
-        if place is not None:
-            text += f", in {place}"
-        return text
-
     def reads_back(self) -> bool:
         """Whether a value is read back from the device (``.item()``, ``print(loss)``, ``if tensor``)."""
         ops = self.timeline.ops
         return len(self._rows(ops, lambda name: name in ("aten::item", "aten::_local_scalar_dense"))) > 0
-
-    def synchronizes_explicitly(self) -> bool:
-        """Whether the whole device is waited for, as ``torch.cuda.synchronize()`` does."""
-        return len(self._rows(self.timeline.calls, lambda name: "DeviceSynchronize" in name)) > 0
 
     # Host ---------------------------------------------------------------------------------------
 
@@ -111,6 +124,11 @@ class Evidence:
         """Whether torch.compile made some of the kernels."""
         names = np.unique(self.timeline.activities.name).tolist()
         return any(self.timeline.names[index].startswith("triton_") for index in names)
+
+    def names_any(self, part: str) -> bool:
+        """Whether an op or annotation has this in its name (``DistributedDataParallel``, ``FSDP``)."""
+        used = {*np.unique(self.timeline.ops.name).tolist(), *np.unique(self.timeline.marks.name).tolist()}
+        return any(part in self.timeline.names[index] for index in used)
 
     def uses_graphs(self) -> bool:
         """Whether CUDA or HIP graphs are launched."""
@@ -160,6 +178,17 @@ class Evidence:
         """Rows of a host table by name, in the averaged windows."""
         mask = self.timeline.by_name(table.name, predicate, np.bool_) & self.times.inside(table.start_ns)
         return np.flatnonzero(mask).astype(np.int64)
+
+
+def _holding(table: Intervals, mask: Bool, time_ns: Int64) -> tuple[Int64, Bool]:
+    """The row, of a mask, that started last before each time, and whether it holds the time."""
+    rows = np.flatnonzero(mask)
+    if not len(rows):
+        return np.zeros(len(time_ns), np.int64), np.zeros(len(time_ns), np.bool_)
+    rows = rows[np.argsort(table.start_ns[rows], kind="stable")]
+    place = np.searchsorted(table.start_ns[rows], time_ns, side="right") - 1
+    row = rows[np.maximum(place, 0)]
+    return row, np.asarray((place >= 0) & (time_ns < table.end_ns[row]), np.bool_)
 
 
 def _durations(table: Intervals, rows: Int64) -> Int64:

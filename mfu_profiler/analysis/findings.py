@@ -6,6 +6,7 @@ from 10 %) where they have one. Advice is given only where its own precondition 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -33,6 +34,12 @@ FOREACH_OPTIMIZERS = frozenset(
 LONGEST_NAME = 44
 NOTABLE_PAGEABLE_BYTE = 1e6
 """Smaller copies cost their latency, pinned or not."""
+FUSABLE_KINDS = ("elementwise", "normalization", "softmax", "reduction", "memory")
+LAYOUT_KERNEL = re.compile(r"nchwToNhwc|nhwcToNchw|batched_transpose|SubTensorOp", re.IGNORECASE)
+"""Helpers of cuDNN and MIOpen that convert between NCHW and NHWC."""
+NOTABLE_LAYOUT = 0.10
+SHORT_MATMUL_S = 50e-6
+"""A matrix product this short hardly fills a large device: launch and tail weigh as much."""
 POOR_MATMUL_FRACTION = 0.4
 """Distance to the achievable rate alone is no finding; less than this of peak is."""
 
@@ -50,11 +57,16 @@ class FindingInputs:
 
     def longest_kernels(self, *kinds: str, others: bool = False) -> tuple[str, ...]:
         """Up to three kernels of some kinds (or of all others), with counts and times."""
-        rows = [row for row in self.kernels if (row.kind in kinds) is not others]
+        sums: dict[str, tuple[float, float, float]] = {}
+        for row in self.kernels:
+            if (row.kind in kinds) is not others:
+                name = short_kernel_name(row.name)
+                count, time_s, fraction = sums.get(name, (0.0, 0.0, 0.0))
+                sums[name] = (count + row.count, time_s + row.time_s, fraction + row.time_fraction)
+        longest = sorted(sums.items(), key=lambda item: -item[1][1])[:3]
         return tuple(
-            f"{count_text(row.count)} {_cut(short_kernel_name(row.name))} a step,"
-            f" {time_text(row.time_s)} ({percent_text(row.time_fraction)})"
-            for row in rows[:3]
+            f"{count_text(count)} {_cut(name)} a step, {time_text(time_s)} ({percent_text(fraction)})"
+            for name, (count, time_s, fraction) in longest
         )
 
     def share(self, cause: str) -> float:
@@ -64,13 +76,14 @@ class FindingInputs:
 
 def findings(inputs: FindingInputs) -> tuple[Finding, ...]:
     """Findings, largest share first. A healthy run gets none."""
-    rows = [make(inputs, share) for share, make in _candidates(inputs)]
+    made = [make(inputs, share) for share, make in _candidates(inputs)]
+    rows = [finding for finding in made if finding is not None]
     return tuple(sorted(rows, key=lambda finding: -finding.share_fraction))
 
 
 def _candidates(
     inputs: FindingInputs,
-) -> Iterable[tuple[float, Callable[[FindingInputs, float], Finding]]]:
+) -> Iterable[tuple[float, Callable[[FindingInputs, float], Finding | None]]]:
     part = inputs.partition
     for share, least, make in (
         (part.idle_data_loading, 0.05, _data_loading),
@@ -80,7 +93,7 @@ def _candidates(
         (part.communication, 0.10, _communication),
         (part.copy, 0.03, _copy),
         (inputs.share("recomputation"), 0.05, _recomputation),
-        (inputs.share("other_kernels"), 0.20, _other_kernels),
+        (inputs.share("other_kernels"), 0.15, _other_kernels),
     ):
         if share >= least:
             yield share, make
@@ -114,21 +127,17 @@ def _data_loading(inputs: FindingInputs, share: float) -> Finding:
 
 
 def _synchronization(inputs: FindingInputs, share: float) -> Finding:
+    worst = inputs.evidence.worst_syncs()
+    text = " ".join(worst)
     advice = []
-    if inputs.evidence.reads_back():
-        advice.append("keep values on the device:  total += loss.detach(), and .item() only every N steps")
-    if inputs.evidence.synchronizes_explicitly():
+    if "DeviceSynchronize" in text:
         advice.append("remove torch.cuda.synchronize() from the loop; time with events instead")
+    if inputs.evidence.reads_back():
+        advice.append("read values back less often: .item(), .cpu() and printing wait for the device")
     if inputs.evidence.pageable_byte() >= NOTABLE_PAGEABLE_BYTE:
-        advice.append(
-            'pinned copies do not block:  DataLoader(pin_memory=True), x.to("cuda", non_blocking=True)'
-        )
+        advice.append('pinned copies do not block:  pin_memory=True, x.to("cuda", non_blocking=True)')
     return Finding(
-        "synchronization",
-        "the host waits for the device, which then runs dry",
-        share,
-        inputs.evidence.worst_syncs(),
-        tuple(advice),
+        "synchronization", "the host waits for the device, which then runs dry", share, worst, tuple(advice)
     )
 
 
@@ -194,6 +203,11 @@ def _launch(inputs: FindingInputs, share: float) -> Finding:
 
 
 def _communication(inputs: FindingInputs, share: float) -> Finding:
+    advice = ["compare the ranks' reports: a slow rank shows as communication on the others"]
+    if inputs.evidence.names_any("DistributedDataParallel"):
+        advice.append("DDP overlaps buckets with backward: other bucket_cap_mb; no_sync() when accumulating")
+    if inputs.evidence.names_any("FSDP"):
+        advice.append("FSDP overlaps by prefetching: forward_prefetch, backward_prefetch, larger units")
     return Finding(
         "communication",
         "collectives run while nothing computes",
@@ -202,11 +216,7 @@ def _communication(inputs: FindingInputs, share: float) -> Finding:
             *inputs.longest_kernels("communication"),
             "a collective's time includes waiting for the slowest rank",
         ),
-        (
-            "compare the ranks' reports first: a slow rank shows as communication on the others",
-            "overlap it: larger buckets or earlier launch (DDP bucket_cap_mb, FSDP prefetch), no_sync() when"
-            " accumulating gradients",
-        ),
+        tuple(advice),
     )
 
 
@@ -235,21 +245,40 @@ def _recomputation(inputs: FindingInputs, share: float) -> Finding:
 
 
 def _other_kernels(inputs: FindingInputs, share: float) -> Finding:
-    fuse = ("torch.compile(model) fuses elementwise kernels and normalizations",)
+    others = [row for row in inputs.kernels if row.kind not in ("communication", *FLOP_KINDS)]
+    fusable = sum(row.time_s for row in others if row.kind in FUSABLE_KINDS)
+    advice = []
+    if fusable > sum(row.time_s for row in others) / 2 and not inputs.evidence.is_compiled():
+        advice.append("torch.compile(model) fuses elementwise kernels and normalizations")
     return Finding(
         "other_kernels",
         "kernels without matrix products",
         share,
         inputs.longest_kernels("communication", *FLOP_KINDS, others=True),
-        () if inputs.evidence.is_compiled() else fuse,
+        tuple(advice),
     )
 
 
-def _matmul(inputs: FindingInputs, share: float) -> Finding:
+def _matmul(inputs: FindingInputs, share: float) -> Finding | None:
+    """Slow matrix products, if the trace shows a reason: distance to the peak alone is no finding."""
+    rows = [row for row in inputs.kernels if row.kind in FLOP_KINDS]
+    time_s = sum(row.time_s for row in rows)
+    layout_s = sum(row.time_s for row in rows if LAYOUT_KERNEL.search(row.name))
+    short_s = sum(row.time_s for row in rows if row.time_s < row.count * SHORT_MATMUL_S)
+    advice = []
+    if layout_s > NOTABLE_LAYOUT * time_s:
+        advice.append(
+            f"{percent_text(layout_s / time_s, 0)} of it changes layouts:  "
+            "model.to(memory_format=torch.channels_last), inputs as well"
+        )
+    if short_s > time_s / 2:
+        advice.append("most are short: a larger batch or wider layers fill the device")
+    if not advice:
+        return None
     return Finding(
         "matmul",
         "matrix products run far below peak",
         share,
         inputs.longest_kernels(*FLOP_KINDS),
-        ("larger batch or wider layers; sizes that are multiples of 64 (128 for fp8)",),
+        tuple(advice),
     )

@@ -59,21 +59,31 @@ def _busiest_thread(timeline: Timeline) -> int:
 
 
 def _blocked(timeline: Timeline) -> Spans:
-    calls, ops, activities = timeline.calls, timeline.ops, timeline.activities
+    calls, ops = timeline.calls, timeline.ops
+    sync = blocking_calls(timeline)
+    reads = timeline.by_name(ops.name, lambda name: name in SYNC_OPS, np.bool_)
+    reads &= np.isin(ops.thread, _launching_threads(timeline))
+    return Spans.of(
+        np.concatenate([calls.start_ns[sync], ops.start_ns[reads]]),
+        np.concatenate([calls.end_ns[sync], ops.end_ns[reads]]),
+    )
+
+
+def blocking_calls(timeline: Timeline) -> Bool:
+    """Which calls block a launching thread until the device has caught up."""
+    calls = timeline.calls
     sync = timeline.by_name(
         calls.name, lambda name: host_call_kind(name) == "sync" or is_blocking_copy(name), np.bool_
     )
     sync = sync.copy()
     sync[pageable_copy_calls(timeline)] = True
+    return np.asarray(sync & np.isin(calls.thread, _launching_threads(timeline)), np.bool_)
+
+
+def _launching_threads(timeline: Timeline) -> npt.NDArray[np.int32]:
+    calls, activities = timeline.calls, timeline.activities
     launches = activities.call[activities.has_call]
-    launching_threads = np.unique(calls.thread[launches]) if len(launches) else np.unique(calls.thread)
-    sync &= np.isin(calls.thread, launching_threads)
-    reads = timeline.by_name(ops.name, lambda name: name in SYNC_OPS, np.bool_)
-    reads &= np.isin(ops.thread, launching_threads)
-    return Spans.of(
-        np.concatenate([calls.start_ns[sync], ops.start_ns[reads]]),
-        np.concatenate([calls.end_ns[sync], ops.end_ns[reads]]),
-    )
+    return np.unique(calls.thread[launches]) if len(launches) else np.unique(calls.thread)
 
 
 def pageable_copy_calls(timeline: Timeline) -> Int64:

@@ -39,19 +39,11 @@ def waterfall(
     if split is None:
         rows.append(("compute", partition.compute))
     else:
-        counted = (
-            split.mfu
-            + split.recomputation
-            + split.optimizer_matmul
-            + split.precision
-            + split.matmul_inefficiency
-            + split.uncounted_kernels
-        )
         for cause in ("recomputation", "optimizer_matmul", "precision", "uncounted_kernels"):
             if value := getattr(split, cause):
                 rows.append((cause, value))
         rows.append(("matmul_inefficiency", split.matmul_inefficiency))
-        rows.append(("other_kernels", partition.compute - counted))
+        rows.append(("other_kernels", partition.compute - split.busy - split.uncounted_kernels))
     rows += [
         ("communication", partition.communication),
         ("copy", partition.copy),

@@ -24,7 +24,7 @@ import typer
 
 from mfu_profiler.cli.output import discard_stdout, print_error
 from mfu_profiler.cli.report import report
-from mfu_profiler.errors import MfuProfilerError
+from mfu_profiler.errors import MfuProfilerError, OptionError
 from mfu_profiler.version import __version__
 
 __all__ = ["BROKEN_PIPE", "BUG", "INTERRUPTED", "OK", "USAGE", "app", "main"]
@@ -61,7 +61,7 @@ def _options(
         raise typer.Exit(OK)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
-        raise typer.Exit(USAGE)
+        raise OptionError("no command given", "try:  report trace.json.gz")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     try:
         status = app(args=words, prog_name="mfu_profiler", standalone_mode=False)
     except MfuProfilerError as error:
@@ -92,6 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _bug(error)
     return status if isinstance(status, int) else OK
+
+
+def _open_closed_streams() -> None:
+    """Python has None for a stream that was closed before it started (``2>&-``): write to nowhere."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it lives as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as above
 
 
 def _failed(message: str, *hints: str) -> int:

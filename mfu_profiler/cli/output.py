@@ -77,13 +77,25 @@ def _check_file(target: Target, *, trace: str, force: bool) -> None:
     folder = os.path.dirname(place)
     if os.path.isdir(place):
         raise OptionError(f"cannot write {shown}: it is a folder")
-    if os.path.exists(place) and os.path.exists(trace) and os.path.samefile(place, trace):
+    if os.path.exists(place) and _is_read_from(place, trace):
         raise OptionError(f"will not overwrite {shown}: it is the trace")
     _check_absent(target, force=force)
     if not os.path.isdir(folder):
         raise OptionError(f"cannot write {shown}: no such folder: {folder}")
     if not os.access(folder, os.W_OK | os.X_OK) and not _is_special(place):
         raise OptionError(f"cannot write {shown}: no permission to write in {folder}")
+
+
+def _is_read_from(place: str, trace: str) -> bool:
+    """Whether an existing file is the trace, one of the folder of traces, or what standard input reads."""
+    try:
+        if trace == _STDOUT:
+            return os.path.samestat(os.stat(place), os.fstat(0))
+        if os.path.isdir(trace):
+            return os.path.samefile(os.path.dirname(place), trace)
+        return os.path.samefile(place, trace)
+    except OSError:
+        return False
 
 
 def _check_absent(target: Target, *, force: bool) -> None:

@@ -47,7 +47,7 @@ class Windows(str, Enum):
 
 def report(
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="Trace: .json, .json.gz, a folder, or - for stdin.")
+        str, typer.Argument(metavar="TRACE", help="Trace: .json, .json.gz, .zip, a folder, or - for stdin.")
     ],
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="The device, where the trace does not say it.")
@@ -95,7 +95,7 @@ def report(
             device=device,
             peak_tflops=peak_tflops,
             peak=peak.value,
-            precision=cast(Any, precision),
+            precision=cast(Any, precision.lower() if precision else precision),
             flop_per_step=flop_per_step,
             windows=windows.value,
             max_bytes=max_bytes,

@@ -15,7 +15,7 @@ from mfu_profiler.hardware.spec import DeviceReading, unit_word
 
 __all__ = ["unknown_device"]
 
-_GIVE_IT = "give it:       report trace.json --peak-tflops X     or     track(model, peak_tflops=X)"
+_GIVE_IT = 'give it:       report trace.json --peak-tflops X     or     --device "NAME"'
 
 
 def unknown_device(

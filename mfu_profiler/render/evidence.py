@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mfu_profiler.analysis.report import Finding, KernelRow, Report
+from mfu_profiler.render.causes import ENDS, cause_words
 from mfu_profiler.render.names import short_name, shown_text
 from mfu_profiler.render.page import Fix, KernelLine
 from mfu_profiler.units import count_text, flop_rate_column, percent_text, time_text
 
 __all__ = ["fixes", "fixes_note", "kernel_lines"]
+
+_NOTABLE_FRACTION = 0.10
+"""A larger cause without a finding is named, so that nobody looks for it."""
+_CODES = {
+    "idle_data_loading": "data_loading",
+    "idle_synchronization": "synchronization",
+    "idle_host": "host_bound",
+    "idle_launch": "launch",
+    "matmul_inefficiency": "matmul",
+}
+"""Cause of a loss -> code of its finding, where they differ."""
 
 
 def fixes(findings: Sequence[Finding]) -> tuple[Fix, ...]:
@@ -26,10 +38,20 @@ def fixes(findings: Sequence[Finding]) -> tuple[Fix, ...]:
 
 
 def fixes_note(report: Report) -> str:
-    """That nothing stands out, which can be said only where it is known where the time went."""
-    if report.findings or report.partition is None:
+    """Large causes without a finding, or that nothing stands out; nothing where the times are unknown."""
+    if report.partition is None:
         return ""
-    return "nothing stands out: no single cause takes enough of the step"
+    named = {finding.code for finding in report.findings}
+    silent = [
+        f"{cause_words(row.cause)[0]} ({percent_text(row.fraction)})"
+        for row in report.waterfall
+        if row.cause not in (*ENDS, "compute")
+        and row.fraction >= _NOTABLE_FRACTION
+        and _CODES.get(row.cause, row.cause) not in named
+    ]
+    if silent:
+        return f"no change follows from what the trace shows of: {', '.join(silent)}"
+    return "" if report.findings else "nothing stands out: no single cause takes enough of the step"
 
 
 def kernel_lines(kernels: Sequence[KernelRow], top: int) -> tuple[str, tuple[KernelLine, ...]]:

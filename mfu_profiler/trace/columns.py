@@ -94,6 +94,11 @@ class ColumnBuilder:
         self.signatures[(-1, b"", b"", b"")]
         self.stacks[b""]
 
+    @property
+    def holds_profiler_events(self) -> bool:
+        """Whether any event is of a category that the profiler writes."""
+        return any(category in TABLE_OF_CATEGORY for category in self.events_by_category)
+
     def add(self, events: AnyEvents) -> None:
         """Append one block."""
         by_category: dict[str | None, list[Any]] = defaultdict(list)

@@ -112,7 +112,7 @@ class Decoder:
         if first == b"[":
             return False
         if first != b"{":
-            raise self._no_trace("it is not JSON" if first else "it is empty")
+            raise self._no_trace("it does not begin with { or [" if first else "it is empty")
         whole = self._read_members()
         if whole and self._buffer[:1] == b"[":
             self._buffer = self._buffer[1:]

@@ -44,9 +44,9 @@ def read_trace(
         for events in decoder.events():
             builder.add(events)
     builder.dropped["malformed"] += decoder.malformed_count
-    if set(builder.events_by_category) <= {"None"}:
+    if not builder.holds_profiler_events:
         raise TraceFormatError(
-            f"{source.name}: no torch.profiler trace: it holds no events.",
+            f"{source.name}: no torch.profiler trace: it holds no events of the profiler.",
             decoder.truncated_because or "record at least one step between profiler start and stop",
         )
     return timelines(builder, decoder.metadata, source.name, decoder.truncated_because)

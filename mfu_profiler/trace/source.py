@@ -79,9 +79,10 @@ class Source:
         for block in self._blocks_ahead() if self.size_byte else iter(self._read, b""):
             total += len(block)
             if total > self.max_byte:
+                more = 4 * max(self.max_byte, DEFAULT_MAX_BYTE)
                 raise TraceTooLargeError(
                     f"{self.name}: more than {self.max_byte:,} bytes once decompressed.",
-                    f"read it all the same:  report ... --max-bytes {4 * self.max_byte}",
+                    f"read it all the same:  report ... --max-bytes {more}",
                 )
             if self.progress is not None:
                 self.progress(self.raw.tell() if self.raw and self.size_byte else total, self.size_byte)

@@ -136,7 +136,7 @@ def test_an_error_of_ours_is_one_line_its_hints_and_status_2(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("report", "Missing argument 'PATH'"),
+        ("report", "Missing argument 'TRACE'"),
         ("report x --peak best", "'best' is not one of 'datasheet', 'estimate'"),
         ("report x --windows gpu", "'gpu' is not one of"),
         ("report x --peak-tflops nan", "--peak-tflops must be a positive number, not nan"),
@@ -266,7 +266,13 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 
 
 def test_ctrl_c_ends_quietly_with_130() -> None:
-    process = started("__import__('time').sleep(60)")
+    # Where tests run in the background SIGINT is ignored, and Python leaves it so.
+    process = started(
+        "__import__('signal').signal(2, __import__('signal').default_int_handler),"
+        " print('started', flush=True), __import__('time').sleep(60)"
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, "", "")
@@ -296,3 +302,13 @@ def test_small_files_and_pipes_get_no_progress_bar(tmp_path: Path, monkeypatch: 
         assert update is not None
         update(1, None)
         update(2, 3)
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_closed_stream_is_no_error(closed: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    trace = ROOT / "examples" / "traces" / "gpt_cpu.json.gz"
+    command = f'"{sys.executable}" -m mfu_profiler report "{trace}" {closed}>&- {3 - int(closed)}>"{other}"'
+    finished = subprocess.run(["sh", "-c", command], cwd=ROOT, check=False)
+    assert finished.returncode == 0
+    assert ("MFU unknown" in other.read_text()) is (closed == "2")

@@ -127,3 +127,19 @@ def test_colour_is_for_terminals_that_want_it(
 def test_errors_show_names_as_escapes_and_hints_below(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_error("no peak for \x1b[31mX\n", "nearest: Y", "give it: Z")
     assert capsys.readouterr().err == "error: no peak for \\x1b[31mX\\n\n  nearest: Y\n  give it: Z\n"
+
+
+def test_force_never_overwrites_what_the_report_is_made_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = tmp_path / "trace.json"
+    trace.write_text("{}")
+    target = [Target("json", str(trace))]
+    for said in (str(trace), str(tmp_path)):
+        with pytest.raises(OptionError, match="it is the trace"):
+            check_targets(target, trace=said, force=True)
+    with trace.open("rb") as opened:
+        monkeypatch.setattr(os, "fstat", lambda _: os.stat(opened.name))
+        with pytest.raises(OptionError, match="it is the trace"):
+            check_targets(target, trace="-", force=True)
+    check_targets([Target("json", str(tmp_path / "new.json"))], trace=str(tmp_path), force=True)

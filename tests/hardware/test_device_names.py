@@ -184,7 +184,7 @@ def test_the_refusal_gives_cause_nearest_names_and_what_to_type() -> None:
     assert str(refusal.value).splitlines() == [
         'no peak FLOP/s is known for "NVIDIA H100 80GB HBM4", so MFU cannot be computed.',
         "  nearest known: NVIDIA H100 80GB HBM3, NVIDIA H100 80GB HBM2e",
-        "  give it:       report trace.json --peak-tflops X     or     track(model, peak_tflops=X)",
+        '  give it:       report trace.json --peak-tflops X     or     --device "NAME"',
         "  or estimate:   report trace.json --peak estimate     (sm_90 rate x SMs x clock)",
     ]
 
