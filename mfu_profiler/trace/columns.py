@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mfu_profiler.trace.events import Event, ExactEvent, Number
+from mfu_profiler.trace.events import NOTHING, Event, ExactEvent, Number
 from mfu_profiler.trace.stamps import nanoseconds, nanoseconds_of_text
 
 __all__ = ["TABLE_OF_CATEGORY", "ColumnBuilder", "Interner", "RawSignature"]
@@ -47,6 +47,8 @@ TABLE_OF_CATEGORY = {
 """Which table an event's category belongs to. Others are counted and left out: they repeat what
 another event says (``ac2g``, ``gpu_user_annotation``) or are no work (``overhead``, ``cuda_sync``).
 """
+
+_KINDS = {"kernel": 0, "memcpy": 1, "memset": 2}
 
 DAY_NS = 86_400 * 10**9
 """A longer event is no event: ROCm's duration overflows, for one (ROCm/roctracer reports 1.8e16 µs)."""
@@ -122,25 +124,34 @@ class ColumnBuilder:
         return np.concatenate(parts).astype(dtype, copy=False) if parts else np.zeros(0, dtype)
 
     def _add_group(self, table: str, group: list[Any]) -> None:
+        """Append events of one category. Each column passes over them once, while they are in the cache."""
         group, start, duration = self._timed(group)
         if not group:
             return
-        parts = self._parts["activity" if table in ("kernel", "memcpy", "memset") else table]
+        kind = _KINDS.get(table)
+        parts = self._parts[table if kind is None else "activity"]
         names = self.names
         name_ids = [names[event.name] for event in group]
         parts["name"].append(np.array(name_ids, np.int32))
         parts["start"].append(start)
         parts["end"].append(start + duration)
-        if table in ("kernel", "memcpy", "memset"):
-            self._add_activities(parts, table, group)
-        else:
+        if kind is None:
             threads = self.threads
             parts["thread"].append(np.array([threads[event.pid, event.tid] for event in group], np.int32))
-            if table == "op":
-                self._add_ops(parts, group, name_ids)
-            elif table == "call":
-                _append_numbers(parts, "correlation", [event.args.correlation for event in group])
-                self._add_external_ids(parts, group)
+        if table in ("annotation", "python"):
+            return
+        arguments = [event.args for event in group]
+        if table == "op":
+            self._add_ops(parts, arguments, name_ids)
+        else:
+            _append_numbers(parts, "correlation", [one.correlation for one in arguments])
+        if kind is not None:
+            parts["kind"].append(np.full(len(group), kind, np.int8))
+            self._add_activities(parts, arguments, group)
+        external_ids = [
+            one.external_id_2020 if one.external_id is None else one.external_id for one in arguments
+        ]
+        _append_numbers(parts, "external_id", external_ids)
 
     def _timed(self, group: list[Any]) -> tuple[list[Any], Column, Column]:
         """The events that have a usable name, start and duration, and those two in ns."""
@@ -159,71 +170,56 @@ class ColumnBuilder:
             start, duration = start[usable], duration[usable]
         return group, start, duration
 
-    def _add_ops(self, parts: dict[str, list[Column]], group: list[Any], name_ids: list[int]) -> None:
+    def _add_ops(self, parts: dict[str, list[Column]], arguments: list[Any], name_ids: list[int]) -> None:
         signatures, stacks = self.signatures, self.stacks
         wanted = self._wants_concrete
         wanted += [self._keeps_concrete(name) for name in islice(self.names, len(wanted), None)]
         rows = []
-        for event, name in zip(group, name_ids, strict=True):
-            arguments = event.args
-            dims = bytes(arguments.dims) or bytes(arguments.dims_2020)
-            if dims:
-                concrete = bytes(arguments.concrete) if wanted[name] else b""
-                rows.append(signatures[name, dims, bytes(arguments.types), concrete])
-            else:
+        for one, name in zip(arguments, name_ids, strict=True):
+            dims = one.dims_2020 if one.dims is NOTHING else one.dims
+            if dims is NOTHING:
                 rows.append(0)
+            else:
+                concrete = bytes(one.concrete) if wanted[name] else b""
+                rows.append(signatures[name, bytes(dims), bytes(one.types), concrete])
         parts["signature"].append(np.array(rows, np.int32))
-        parts["stack"].append(np.array([stacks[bytes(event.args.stack)] for event in group], np.int32))
-        _append_numbers(parts, "sequence", [event.args.sequence for event in group])
-        self._add_external_ids(parts, group)
+        stack_ids = [0 if one.stack is NOTHING else stacks[bytes(one.stack)] for one in arguments]
+        parts["stack"].append(np.array(stack_ids, np.int32))
+        _append_numbers(parts, "sequence", [one.sequence for one in arguments])
 
-    def _add_activities(self, parts: dict[str, list[Column]], table: str, group: list[Any]) -> None:
+    def _add_activities(self, parts: dict[str, list[Column]], arguments: list[Any], group: list[Any]) -> None:
         streams = self.streams
-        parts["kind"].append(np.full(len(group), ("kernel", "memcpy", "memset").index(table), np.int8))
-        parts["stream"].append(np.array([streams[e.pid, e.args.device, _stream(e)] for e in group], np.int32))
-        parts["is_collective"].append(
-            np.array([len(bytes(event.args.collective)) > 0 for event in group], np.bool_)
-        )
-        _append_numbers(parts, "correlation", [event.args.correlation for event in group])
-        _append_numbers(parts, "byte", [event.args.byte for event in group])
-        self._add_external_ids(parts, group)
-
-    def _add_external_ids(self, parts: dict[str, list[Column]], group: list[Any]) -> None:
-        values = [
-            event.args.external_id if event.args.external_id is not None else event.args.external_id_2020
-            for event in group
+        stream_ids = [
+            # The 2020 format has the stream number in the thread id as well ("stream 7").
+            streams[event.pid, one.device, event.tid if one.stream is None else one.stream]
+            for event, one in zip(group, arguments, strict=True)
         ]
-        _append_numbers(parts, "external_id", values)
-
-
-def _stream(event: Any) -> Number:
-    """The stream number; the 2020 format has it in the thread id as well (``stream 7``)."""
-    return event.args.stream if event.args.stream is not None else event.tid  # type: ignore[no-any-return]
+        parts["stream"].append(np.array(stream_ids, np.int32))
+        is_collective = [one.collective is not NOTHING for one in arguments]
+        parts["is_collective"].append(np.array(is_collective, np.bool_))
+        _append_numbers(parts, "byte", [one.byte for one in arguments])
 
 
 def _append_numbers(parts: dict[str, list[Column]], name: str, values: list[Number]) -> None:
     """Append a whole-number column and the mask of the rows that have a number."""
-    try:
-        numbers = np.array(values, dtype=np.int64)
-        has = np.ones(len(values), np.bool_)
-    except (TypeError, ValueError, OverflowError):
-        numbers, has = _sparse_numbers(values)
+    has = np.ones(len(values), np.bool_)
+    numbers = np.zeros(len(values), np.int64)
+    if None in values:
+        has = np.array([value is not None for value in values], np.bool_)
+        values = [value for value in values if value is not None]
+    numbers[has], has[has] = _whole_numbers(values)
     parts[name].append(numbers)
     parts[f"has_{name}"].append(has)
 
 
-def _sparse_numbers(values: list[Number]) -> tuple[Column, Column]:
-    """The same where some rows have none, or are no int64."""
+def _whole_numbers(values: list[Number]) -> tuple[Column, Column]:
+    """int64 of ids, and the mask of those that are whole numbers at all."""
     try:
-        floats = np.array(values, dtype=np.float64)
+        return np.array(values, dtype=np.int64), np.ones(len(values), np.bool_)
     except (TypeError, ValueError, OverflowError):
-        floats = np.full(1, np.inf)
-    has = ~np.isnan(floats)
-    if np.any(np.abs(floats[has]) >= 2**53):
         whole = [_whole(value) for value in values]
-        has = np.array([value is not None for value in whole], np.bool_)
-        return np.array([value or 0 for value in whole], dtype=np.int64), has
-    return np.where(has, floats, 0.0).astype(np.int64), has
+        is_whole = np.array([value is not None for value in whole], np.bool_)
+        return np.array([value or 0 for value in whole], dtype=np.int64), is_whole
 
 
 def _whole(value: Number) -> int | None:

@@ -33,7 +33,7 @@ __all__ = ["Decoder"]
 MOST_BYTE = 32 * 2**20
 """One event, or one member beside the events, larger than this is refused: no profiler writes one."""
 
-MOST_BLOCK_BYTE = 16 * 2**20
+MOST_BLOCK_BYTE = 2**20
 LEAST_BLOCK_BYTE = 2**16
 """A block that is refused is halved down to this before its events are decoded one at a time."""
 

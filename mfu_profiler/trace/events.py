@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Arguments", "Event", "ExactEvent", "Metadata", "Number"]
+__all__ = ["NOTHING", "Arguments", "Event", "ExactEvent", "Metadata", "Number"]
 
 Number = int | float | str | None
 
-_NOTHING = msgspec.Raw(b"")
+NOTHING = msgspec.Raw(b"")
 
 _ARGUMENT_NAMES = {
     "external_id": "External id",
@@ -40,12 +40,12 @@ class Arguments(msgspec.Struct, frozen=True, gc=False, rename=_ARGUMENT_NAMES):
     stream: Number = None
     sequence: Number = None
     byte: Number = None
-    dims: msgspec.Raw = _NOTHING
-    dims_2020: msgspec.Raw = _NOTHING
-    types: msgspec.Raw = _NOTHING
-    concrete: msgspec.Raw = _NOTHING
-    stack: msgspec.Raw = _NOTHING
-    collective: msgspec.Raw = _NOTHING
+    dims: msgspec.Raw = NOTHING
+    dims_2020: msgspec.Raw = NOTHING
+    types: msgspec.Raw = NOTHING
+    concrete: msgspec.Raw = NOTHING
+    stack: msgspec.Raw = NOTHING
+    collective: msgspec.Raw = NOTHING
 
 
 class _EventFields(msgspec.Struct, gc=False):
@@ -67,7 +67,7 @@ class Event(_EventFields, gc=False):
 class ExactEvent(_EventFields, gc=False):
     """An event with epoch µs *and* ns fractions: the stamp's text is kept (a float64 has 0.25 µs)."""
 
-    ts: msgspec.Raw = _NOTHING
+    ts: msgspec.Raw = NOTHING
 
 
 class Metadata(msgspec.Struct, rename="camel"):

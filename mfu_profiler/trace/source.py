@@ -26,7 +26,7 @@ __all__ = ["DEFAULT_MAX_BYTE", "Progress", "Source", "open_source"]
 DEFAULT_MAX_BYTE = 4 * 2**30
 """Decompressed bytes above which a trace is refused, unless asked otherwise (a bomb, or a mistake)."""
 
-BLOCK_BYTE = 8 * 2**20
+BLOCK_BYTE = 2**20
 
 Progress = Callable[[int, int | None], None]
 """Called with (bytes of the file read, bytes of the file or None where unknown)."""

@@ -16,6 +16,7 @@ Bool = npt.NDArray[np.bool_]
 
 LIMIT_US = float(2**52)
 """Beyond this (the year 2112), µs are no time stamp. Below, differences in ns fit int64."""
+_LIMIT_NS = 2**52 * 1000
 EXACT_BELOW_US = float(2**43)
 """Below this a float64 holds µs with three digits: its spacing is 2**-10 µs, under 1 ns."""
 _LONGEST_TEXT = 40
@@ -48,8 +49,27 @@ def nanoseconds(values: Sequence[float | None]) -> tuple[Int64, Bool]:
 def nanoseconds_of_text(values: Sequence[msgspec.Raw]) -> tuple[Int64, Bool]:
     """µs as JSON text, e.g. ``1712195495519689.052`` -> (ns, valid); digits beyond ns are rounded.
 
-    All texts with the point in one place are converted together, digit column by digit column.
+    Kineto writes stamps of one length: these are a table of characters. Of others, all texts with the point
+    in one place are converted together, digit column by digit column.
     """
+    result = _equally_long_nanoseconds(values)
+    return _any_nanoseconds(values) if result is None else (result, (result >= 0) & (result < _LIMIT_NS))
+
+
+def _equally_long_nanoseconds(values: Sequence[msgspec.Raw]) -> Int64 | None:
+    """Texts of one length with three digits after the point, in ns; None for others."""
+    text = b",".join(values) + b","
+    width = text.find(b",") + 1
+    if not 6 <= width <= 21 or len(text) != width * len(values):
+        return None
+    table = np.frombuffer(text, np.uint8).reshape(-1, width)
+    digits = table[:, [*range(width - 5), *range(width - 4, width - 1)]] - np.uint8(ord("0"))
+    if np.any(digits > 9) or np.any(table[:, -5] != ord(".")) or np.any(table[:, -1] != ord(",")):
+        return None
+    return np.asarray(digits @ 10 ** np.arange(width - 3, -1, -1, dtype=np.int64), np.int64)
+
+
+def _any_nanoseconds(values: Sequence[msgspec.Raw]) -> tuple[Int64, Bool]:
     texts = np.array(
         [text if len(text) < _LONGEST_TEXT else b"" for text in map(bytes, values)], dtype=np.bytes_
     )
