@@ -16,8 +16,7 @@ def trace_paths() -> list[Path]:
     return sorted((SHARED / "traces").glob("**/*.json.gz"))
 
 
-@pytest.fixture(scope="session")
-def shared_dir() -> Path:
+def require_shared() -> Path:
     """The folder of reference peaks and real traces; skips without it, unless it is required."""
     if not (SHARED / "traces").is_dir():
         reason = f"the reference material is absent: {SHARED}"
@@ -25,3 +24,9 @@ def shared_dir() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of reference peaks and real traces."""
+    return require_shared()

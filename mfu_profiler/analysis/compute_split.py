@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from mfu_profiler.analysis.efficiency import Executed, StepFlop
-from mfu_profiler.hardware import Precision
 
 __all__ = ["ComputeSplit", "compute_split"]
 
@@ -43,7 +42,7 @@ class ComputeSplit:
 def compute_split(
     ran: Executed,
     flop: StepFlop,
-    peaks: Mapping[Precision, float],
+    peaks: Mapping[str, float],
     reference_peak: float,
     given_kinds: tuple[int, ...] = (),
 ) -> ComputeSplit:
@@ -63,7 +62,7 @@ def compute_split(
     executed_s = flop.hardware * ran.step_count / reference_peak
     given = unknown & np.isin(work.kind, given_kinds)
     counted = item.has_flop & (work.share_ns > 0) & (item.flop > 0)
-    own = np.array([_peak_of(name, peaks, reference_peak) for name in ran.precisions])
+    own = np.array([peaks.get(name or "", reference_peak) for name in ran.precisions])
     slower_s = 0.0
     if counted.any() and not given_kinds:
         slower_s = float((item.flop[counted] * (1 / own[item.cost[counted]] - 1 / reference_peak)).sum())
@@ -76,8 +75,3 @@ def compute_split(
         matmul_inefficiency=(busy_s - executed_s - slower_s) / ran.averaged_s,
         uncounted_kernels=float(work.share_ns[unknown & ~given].sum()) / 1e9 / ran.averaged_s,
     )
-
-
-def _peak_of(name: str | None, peaks: Mapping[Precision, float], reference_peak: float) -> float:
-    known = {str(precision): peak for precision, peak in peaks.items()}
-    return known.get(name or "", reference_peak)

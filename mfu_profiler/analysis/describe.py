@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -100,7 +102,7 @@ def copy_by_direction(times: Times) -> dict[str, float]:
     left = times.parts.spans["copy"]
     result = {}
     for token, direction in (*_DIRECTIONS.items(), ("", "memset and other")):
-        mask = timeline.by_name(activities.name, lambda name, token=token: token in name, np.bool_)  # type: ignore[misc]
+        mask = timeline.by_name(activities.name, _holds(token), np.bool_)
         if token:
             mask = mask & (activities.kind != MEMSET)
         part = left & Spans.of(activities.start_ns[mask], activities.end_ns[mask])
@@ -108,6 +110,10 @@ def copy_by_direction(times: Times) -> dict[str, float]:
         if length := int(part.within(*times.averaged).sum()):
             result[direction] = length / times.averaged_ns
     return result
+
+
+def _holds(token: str) -> Callable[[str], bool]:
+    return lambda name: token in name
 
 
 def is_training(timeline: Timeline) -> bool:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from mfu_profiler.analysis.efficiency import Executed
 from mfu_profiler.analysis.locations import Locations
 from mfu_profiler.analysis.report import KernelRow, OpRow
-from mfu_profiler.hardware import Precision
 from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
 from mfu_profiler.trace.timeline import Timeline
 
@@ -30,7 +29,7 @@ class TableInputs:
 
     timeline: Timeline
     ran: Executed
-    peaks: Mapping[Precision, float]
+    peaks: Mapping[str, float]
     memory_byte_per_s: float | None
     locations: Locations
     rows: Int64
@@ -79,7 +78,7 @@ def _kernel_row(inputs: TableInputs, name: int, rows: Int64) -> KernelRow:
     flop = float(item.flop[rows].sum()) / count if is_known else None
     rate = flop / time_s if flop and time_s else None
     precision = _precision(inputs, rows) if flop else None
-    peak = inputs.peaks.get(precision) if precision else None  # type: ignore[call-overload]
+    peak = inputs.peaks.get(precision) if precision else None
     byte = float(item.byte[rows].sum()) / count if item.has_byte[rows].all() else None
     op = _main_op(inputs, rows)
     return KernelRow(
@@ -107,7 +106,7 @@ def _op_row(inputs: TableInputs, rows: Int64, ops: Int64) -> OpRow:
     flop = float(item.flop[rows].sum()) / count if is_known else None
     rate = flop / time_s if flop and time_s else None
     precision = _precision(inputs, rows) if flop else None
-    peak = inputs.peaks.get(precision) if precision else None  # type: ignore[call-overload]
+    peak = inputs.peaks.get(precision) if precision else None
     first = int(ops[0])
     signature = timeline.signatures[int(timeline.ops.signature[first])]
     return OpRow(

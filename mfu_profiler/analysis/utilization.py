@@ -15,7 +15,6 @@ from mfu_profiler.hardware import PRECISIONS, Precision
 from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
 from mfu_profiler.trace.kernel_precision import kernel_precision
 from mfu_profiler.trace.timeline import Timeline
-from mfu_profiler.units import flop_rate_text, percent_text
 
 __all__ = ["Utilization", "utilization"]
 
@@ -40,7 +39,7 @@ class Utilization:
     """Why MFU is unknown; None where it is known."""
     hints: tuple[str, ...] = ()
     split: ComputeSplit | None = None
-    peaks: Mapping[Precision, float] = field(default_factory=dict)
+    peaks: Mapping[str, float] = field(default_factory=dict)
     """Peaks by precision, the reference one as MFU uses it."""
     is_impossible: bool = False
     """The MFU would be over 100 %: the peak or the FLOP are wrong."""
@@ -110,9 +109,9 @@ def _reference_peak(
 
 def _own_peaks(
     known: Mapping[Precision, float], reference: Precision | None, peak: float | None
-) -> dict[Precision, float]:
+) -> dict[str, float]:
     """Peaks by precision, the reference one as used for MFU."""
-    own = dict(known)
+    own = {str(precision): rate for precision, rate in known.items()}
     if reference is not None and peak is not None:
         own[reference] = peak
     return own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS, ZERO_FLOP_KINDS, has_no_flop, kernel_kind
 from mfu_profiler.trace.kernel_rules import KERNEL_RULES
+from tests.conftest import require_shared
 
 LARGEST_OTHER_SHARE = 0.01
 """Of a trace's compute time. Measured: 0 in each of the 31 traces."""
@@ -364,11 +364,6 @@ def _events(path: Path) -> list[_Event]:
 
 
 def _trace_paths(*patterns: str) -> Iterator[Path]:
-    folder = Path(__file__).resolve().parents[3] / "shared" / "traces"
-    if not (folder / "index.csv").is_file():
-        message = f"real traces are not at {folder}"
-        if os.environ.get("MFU_PROFILER_REQUIRE_SHARED") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+    folder = require_shared() / "traces"
     for pattern in patterns or ("**/*",):
         yield from sorted(folder.glob(f"{pattern}.json.gz"))

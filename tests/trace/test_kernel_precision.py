@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
-from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 
 from mfu_profiler.trace.kernel_kinds import kernel_kind
 from mfu_profiler.trace.kernel_precision import KernelPrecision, kernel_precision
+from tests.conftest import require_shared
 
 _CK = "_ZN2ck16tensor_operation6device12_GLOBAL__N_139kernel_grouped_conv_fwd_xdl_cshuffle_v3INS_28Gridwise"
 
@@ -186,12 +185,7 @@ class _Trace(msgspec.Struct, rename={"events": "traceEvents"}):
 
 
 def _kernel_names(trace: str) -> set[str]:
-    folder = Path(__file__).resolve().parents[3] / "shared" / "traces"
-    if not (folder / "index.csv").is_file():
-        message = f"real traces are not at {folder}"
-        if os.environ.get("MFU_PROFILER_REQUIRE_SHARED") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+    folder = require_shared() / "traces"
     with gzip.open(folder / f"{trace}.json.gz") as file:
         data = file.read()
     if data.lstrip()[:1] == b"[":
