@@ -15,6 +15,7 @@ from mfu_profiler.hardware import PRECISIONS, Precision
 from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
 from mfu_profiler.trace.kernel_precision import kernel_precision
 from mfu_profiler.trace.timeline import Timeline
+from mfu_profiler.units import flop_rate_text, percent_text
 
 __all__ = ["Utilization", "utilization"]
 
