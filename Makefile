@@ -6,7 +6,7 @@ PYTHON ?= python3
 report:
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet -c constraints.txt .
-	.venv/bin/python -m mfu_profiler report examples/traces/gpt_cpu.json.gz --peak-tflops 0.13
+	.venv/bin/python -m mfu_profiler report examples/traces/gpt_cpu.json.gz --peak-tflops 0.097
 
 test:
 	$(PYTHON) -m venv .venv-test
