@@ -93,7 +93,7 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
     ran = executed(timeline, times.joined.nesting, work_of(times), edges, times.is_averaged)
     use = utilization(timeline, ran, peaks, options)
     directions = copy_by_direction(times)
-    idle = host_idle(timeline, times.host, times.parts.spans["idle_host"], times.averaged, times.averaged_ns)
+    idle = host_idle(timeline, times.parts.spans["idle_host"], times.averaged, times.averaged_ns)
     step_time_s = times.averaged_ns / 1e9 / times.step_count
     rows = waterfall(
         partition, use.split, step_time_s, waterfall_details(times, ran.work, use, directions, idle)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mfu_profiler.analysis.host_states import HostStates
 from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.op_roles import EVALUATE_FUNCTION
 from mfu_profiler.analysis.report import HostIdle
@@ -32,7 +31,7 @@ _COMPILATION = "(dynamo_timed)"
 
 
 def host_idle(
-    timeline: Timeline, host: HostStates, idle_host: Spans, windows: tuple[Int64, Int64], whole_ns: int
+    timeline: Timeline, idle_host: Spans, windows: tuple[Int64, Int64], whole_ns: int
 ) -> tuple[HostIdle, ...]:
     """Shares of the step, largest first; they sum to the partition's ``idle_host``.
 
@@ -42,8 +41,9 @@ def host_idle(
         whole_ns: their length together.
 
     """
-    phases = _phases(timeline, host)
-    reasons = _reasons(timeline, host)
+    bare = _bare(timeline)
+    phases = _phases(timeline, bare)
+    reasons = _reasons(timeline, bare)
     rows = []
     for phase, phase_spans in phases.items():
         left = idle_host & phase_spans
@@ -56,7 +56,7 @@ def host_idle(
     return tuple(sorted(rows, key=lambda row: -row.fraction))
 
 
-def _phases(timeline: Timeline, host: HostStates) -> dict[str, Spans]:
+def _phases(timeline: Timeline, bare: Spans) -> dict[str, Spans]:
     """Disjoint sets that cover all time: what the host's threads were in."""
     ops, marks = timeline.ops, timeline.marks
     everything = Spans.one(timeline.start_ns - 1, timeline.end_ns + 1)
@@ -67,12 +67,12 @@ def _phases(timeline: Timeline, host: HostStates) -> dict[str, Spans]:
     optimizer = _spans(marks, optimizer_marks)
     # Between its first and its last node one backward pass is backward all through.
     backward = _closed(_spans(ops, engine), BARE_LEAST_NS) - optimizer
-    outside = _bare(timeline, host) - optimizer - backward
+    outside = bare - optimizer - backward
     forward = everything - optimizer - backward - outside
     return {"optimizer": optimizer, "backward": backward, "outside the model": outside, "forward": forward}
 
 
-def _reasons(timeline: Timeline, host: HostStates) -> dict[str, Spans]:
+def _reasons(timeline: Timeline, bare: Spans) -> dict[str, Spans]:
     """Sets of time by reason, in the order in which they claim it; the rest is dispatch."""
     calls, marks = timeline.calls, timeline.marks
     allocates = timeline.by_name(calls.name, lambda name: host_call_kind(name) == "allocate", np.bool_)
@@ -82,7 +82,7 @@ def _reasons(timeline: Timeline, host: HostStates) -> dict[str, Spans]:
         "allocator": _spans(calls, allocates),
         "garbage collection": _spans(timeline.python, _is_collection(timeline)),
         "host stall": _stalled(timeline),
-        "no ops": _bare(timeline, host),
+        "no ops": bare,
         "dispatch": Spans.nothing(),
     }
 
@@ -114,7 +114,7 @@ def _stalled(timeline: Timeline) -> Spans:
     return _spans(ops, stalled & ~has_inner)
 
 
-def _bare(timeline: Timeline, host: HostStates) -> Spans:
+def _bare(timeline: Timeline) -> Spans:
     """Long stretches in which no host thread is in an op or a runtime call."""
     ops, calls = timeline.ops, timeline.calls
     busy = _spans(ops, np.ones(len(ops), np.bool_)) | _spans(calls, np.ones(len(calls), np.bool_))
