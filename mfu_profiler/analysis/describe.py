@@ -83,10 +83,11 @@ def device_info(timeline: Timeline, peaks: DevicePeaks, use: Utilization | None)
 def window_infos(times: Times, flop: StepFlop | None) -> tuple[WindowInfo, ...]:
     """Every window with its parts in ns."""
     parts = times.parts.within(*times.windows.edges())
+    origin_ns = times.timeline.start_ns  # looks through all events
     return tuple(
         WindowInfo(
             label=window.label,
-            start_ns=window.start_ns - times.timeline.start_ns,
+            start_ns=window.start_ns - origin_ns,
             duration_ns=window.end_ns - window.start_ns,
             role=window.role,
             model_flop=flop.model_by_window[index] if flop else None,

@@ -51,25 +51,31 @@ def is_recomputed(timeline: Timeline, nesting: Nesting, rows: Int64) -> Bool:
     everything = np.arange(len(ops))
     node, in_backward = nesting.parent_among(everything, engine)
     own = in_backward & ops.has_sequence & ~engine & (ops.sequence != ops.sequence[node])
-    own &= ~_is_used_later(timeline, engine, node, in_backward)
+    candidates = np.flatnonzero(own)
+    if not len(candidates):
+        return np.zeros(len(rows), np.bool_)
+    own[candidates] = ~_is_used_later(timeline, engine, node, in_backward, candidates)
     above, has_above = nesting.parent_among(rows, own)
     inside_node = ops.start_ns[above] >= ops.start_ns[node[rows]]
     return np.asarray(own[rows] | (has_above & in_backward[rows] & inside_node), np.bool_)
 
 
-def _is_used_later(timeline: Timeline, engine: Bool, node: Int64, in_backward: Bool) -> Bool:
-    """Whether a backward node with an op's sequence number starts after the op's own node has ended.
+def _is_used_later(timeline: Timeline, engine: Bool, node: Int64, in_backward: Bool, asked: Int64) -> Bool:
+    """Whether a backward node with an asked op's sequence number starts after the op's own node has ended.
 
     Each thread counts for itself: where an op of the forward pass has the same number, one node is that op's.
     """
     ops = timeline.ops
     rows = np.flatnonzero(engine & ops.has_sequence)
     if not len(rows):
-        return np.zeros(len(ops), np.bool_)
+        return np.zeros(len(asked), np.bool_)
     order = rows[np.lexsort((ops.start_ns[rows], ops.sequence[rows]))]
-    first = np.searchsorted(ops.sequence[order], ops.sequence, side="left")
-    beyond = np.searchsorted(ops.sequence[order], ops.sequence, side="right")
+    sequence = ops.sequence[asked]
+    first = np.searchsorted(ops.sequence[order], sequence, side="left")
+    beyond = np.searchsorted(ops.sequence[order], sequence, side="right")
     forward = ops.has_sequence & ~in_backward & ~engine
-    of_forward = np.isin(ops.sequence, ops.sequence[forward])
+    of_forward = np.isin(sequence, ops.sequence[forward])
     last = order[np.maximum(beyond - 1, 0)]
-    return np.asarray((beyond - first > of_forward) & (ops.start_ns[last] >= ops.end_ns[node]), np.bool_)
+    return np.asarray(
+        (beyond - first > of_forward) & (ops.start_ns[last] >= ops.end_ns[node[asked]]), np.bool_
+    )

@@ -275,10 +275,8 @@ def _first_kernel_ns(timeline: Timeline, kinds: ActivityKinds, steps: HostSteps)
     launched = timeline.calls.start_ns[activities.call[rows]]
     step = np.searchsorted(steps.start_ns, launched, side="right") - 1
     inside = (step >= 0) & (launched < steps.end_ns[np.maximum(step, 0)])
-    first: dict[int, int] = {}
-    for k, start in zip(step[inside].tolist(), activities.start_ns[rows[inside]].tolist(), strict=True):
-        first.setdefault(k, start)
-    return first
+    found, place = np.unique(step[inside], return_index=True)  # activities are in order of start
+    return dict(zip(found.tolist(), activities.start_ns[rows[inside][place]].tolist(), strict=True))
 
 
 def main_stream(timeline: Timeline, kinds: ActivityKinds) -> int:

@@ -8,7 +8,7 @@ Install and run, from the repository's root and alone on the machine (no ``-n``,
 The figures are printed as a table at the end, whether or not every claim holds. All are of whole processes,
 from start to exit: imports, reading, analysis and printing. Four real traces (``../shared/traces``) are
 repeated to at least one million events and 250 MB each by ``repeat.py``, in a temporary folder that needs
-3 GB of disk while the benchmarks run. It takes about eight minutes, HolisticTraceAnalysis four of them,
+3 GB of disk while the benchmarks run. It takes about ten minutes, HolisticTraceAnalysis four of them,
 and needs 4 GB of memory; ``-k "not holistic"`` leaves it out.
 
 ============ =================================================== ===========================================
