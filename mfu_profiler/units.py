@@ -11,12 +11,14 @@ from collections.abc import Sequence
 __all__ = [
     "byte_rate_text",
     "byte_text",
+    "clock_text",
     "count_text",
     "flop_rate_column",
     "flop_rate_text",
     "flop_text",
     "percent_text",
     "points_text",
+    "power_text",
     "time_text",
 ]
 
@@ -96,6 +98,17 @@ def count_text(count: float) -> str:
     if abs(count) >= 9.95 or abs(count - round(count)) < 0.005:
         return f"{count:,.0f}"
     return f"{count:.1f}" if abs(count) >= 0.95 else f"{count:.2f}"
+
+
+def clock_text(hertz: float) -> str:
+    """``1.83e9`` -> ``"1.83 GHz"``; always in GHz, so that two clocks compare."""
+    return f"{_three_digits(hertz / 1e9)} GHz"
+
+
+def power_text(watt: float) -> str:
+    """``300.0`` -> ``"300 W"``."""
+    is_plain = 9.95 <= watt < _ABSURD
+    return f"{watt:,.0f} W" if is_plain else f"{_three_digits(watt)} W"
 
 
 def _with_prefix(value: float, unit: str) -> str:

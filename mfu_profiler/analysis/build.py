@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import numpy.typing as npt
 
 from mfu_profiler.analysis.checks import trace_checks
+from mfu_profiler.analysis.clocks import ClockReading, clock_reading
 from mfu_profiler.analysis.describe import (
     conventions,
     copy_by_direction,
@@ -17,35 +19,31 @@ from mfu_profiler.analysis.describe import (
     window_infos,
     workload,
 )
-from mfu_profiler.analysis.efficiency import Coverage, executed
+from mfu_profiler.analysis.efficiency import Executed, executed
 from mfu_profiler.analysis.evidence import Evidence
 from mfu_profiler.analysis.findings import FindingInputs, findings
-from mfu_profiler.analysis.host_device import names_an_accelerator
 from mfu_profiler.analysis.host_idle import host_idle
+from mfu_profiler.analysis.host_steps import host_steps
+from mfu_profiler.analysis.live_flop import chosen_flop, flop_info
+from mfu_profiler.analysis.live_report import clock_detail, known_workload, live_notes, with_live_device
 from mfu_profiler.analysis.locations import Locations
 from mfu_profiler.analysis.options import Options
 from mfu_profiler.analysis.peak import DevicePeaks, device_peaks
-from mfu_profiler.analysis.report import (
-    SCHEMA_VERSION,
-    FlopInfo,
-    Report,
-    StepsInfo,
-    UncountedKernel,
-)
+from mfu_profiler.analysis.reading import is_cpu_run
+from mfu_profiler.analysis.report import SCHEMA_VERSION, Report
 from mfu_profiler.analysis.scale import scale_of
+from mfu_profiler.analysis.settings import with_settings
 from mfu_profiler.analysis.tables import TableInputs, kernel_rows, op_rows
 from mfu_profiler.analysis.times import Times, times_of, work_of
+from mfu_profiler.analysis.unpartitioned import holds_marks_only, short_block_reason, without_partition
+from mfu_profiler.analysis.unprofiled import Unprofiled, host_idle_of, steps_info, unprofiled_steps
 from mfu_profiler.analysis.utilization import Utilization, utilization
 from mfu_profiler.analysis.waterfall import waterfall
-from mfu_profiler.analysis.windows import Windows, host_steps
+from mfu_profiler.trace.live import LiveFlop
 from mfu_profiler.trace.timeline import Timeline
 
 __all__ = ["timeline_report"]
 
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
-
-_NO_FLOP = FlopInfo(None, None, None, None, None, None, None, ())
 _DEVICE_MISSING = (
     "device activities are missing: the trace names an accelerator but holds no kernel.",
     "record them:  torch.profiler.profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA])",
@@ -59,6 +57,11 @@ _NO_OPS = (
     "the trace holds no device work, and no op inside its marked steps: nothing tells what they did.",
     "record the steps' ops:  torch.profiler.profile(activities=[ProfilerActivity.CPU, ...])",
 )
+_CUT = (
+    "the part of the trace that could be read holds no device work.",
+    "copy or record the trace again, whole",
+)
+_NO_TIME = ("the trace spans no time.", "record at least one step")
 
 
 def timeline_report(timeline: Timeline, options: Options) -> Report:
@@ -68,37 +71,77 @@ def timeline_report(timeline: Timeline, options: Options) -> Report:
         UnknownDeviceError: the user's own device name is not in the catalog.
 
     """
-    has_device = len(timeline.activities) > 0
-    is_cpu = not has_device and not names_an_accelerator(timeline)
+    options = with_settings(options, timeline.live)
+    is_cpu = is_cpu_run(timeline)
     peaks = device_peaks(timeline, options, is_cpu)
-    steps = host_steps(timeline)
-    if not has_device and timeline.facts.truncated_because is not None:
-        because = "the part of the trace that could be read holds no device work."
-        return _without_partition(timeline, peaks, because, "copy or record the trace again, whole")
-    if not has_device and not is_cpu:
-        return _without_partition(timeline, peaks, *_DEVICE_MISSING)
-    if not has_device and steps is None:
-        return _without_partition(timeline, peaks, *_NO_MARKS)
-    times = times_of(timeline, steps, options.windows, is_cpu)
-    if times is not None and is_cpu and not times.parts.spans["compute"].within(*times.averaged).any():
-        return _without_partition(timeline, peaks, *_NO_OPS)
+    times, missing = _times(timeline, options, is_cpu)
     if times is None:
-        return _without_partition(timeline, peaks, "the trace spans no time.", "record at least one step")
+        return without_partition(timeline, peaks, options, *missing)
     return _report(times, peaks, options)
 
 
+def _times(timeline: Timeline, options: Options, is_cpu: bool) -> tuple[Times | None, tuple[str, ...]]:
+    """The classes of all time, or why there are none and what to type."""
+    live, steps = timeline.live, host_steps(timeline)
+    if live is not None and holds_marks_only(timeline):
+        return None, (short_block_reason(live),)
+    if not len(timeline.activities):
+        if timeline.facts.truncated_because is not None:
+            return None, _CUT
+        if not is_cpu:
+            # ``track`` asks for device activities itself, so only what hinders them is worth a hint.
+            return None, _DEVICE_MISSING if live is None else _DEVICE_MISSING[::2]
+        if steps is None:
+            return None, _NO_MARKS
+    times = times_of(timeline, steps, options.windows, is_cpu)
+    if times is None:
+        return None, _NO_TIME
+    if is_cpu and not times.parts.spans["compute"].within(*times.averaged).any():
+        return None, _NO_OPS
+    return times, ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What was executed in which time, and what that makes of the device."""
+
+    ran: Executed
+    use: Utilization
+    live_flop: LiveFlop | None
+    unprofiled: Unprofiled | None
+    clock: ClockReading | None
+    step_time_s: float
+    stretch: float
+    """Turns shares of the averaged windows into those of the step that ``step_time_s`` is of."""
+
+
+def _measured(times: Times, peaks: DevicePeaks, options: Options) -> _Measured:
+    timeline, windows, live = times.timeline, times.windows, times.timeline.live
+    unprofiled = unprofiled_steps(timeline, windows)
+    clock = clock_reading(timeline, times.averaged)
+    live_flop = live.flop if live is not None and not windows.is_span else None
+    ran = executed(timeline, times.joined.nesting, work_of(times), windows.edges(), times.is_averaged)
+    choice = chosen_flop(ran, live_flop, options.flop_per_step)
+    use = utilization(timeline, ran, peaks, options, choice, unprofiled, clock)
+    step_time_s, stretch = times.averaged_ns / 1e9 / times.step_count, 1.0
+    if unprofiled is not None:
+        step_time_s, stretch = unprofiled.step_s, unprofiled.stretch
+    return _Measured(ran, use, live_flop, unprofiled, clock, step_time_s, stretch)
+
+
 def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
-    timeline, windows, partition = times.timeline, times.windows, times.partition
-    edges = windows.edges()
-    ran = executed(timeline, times.joined.nesting, work_of(times), edges, times.is_averaged)
-    use = utilization(timeline, ran, peaks, options)
+    timeline, windows, live = times.timeline, times.windows, times.timeline.live
+    measured = _measured(times, peaks, options)
+    ran, use = measured.ran, measured.use
     directions = copy_by_direction(times)
     idle = host_idle(timeline, times.parts.spans["idle_host"], times.averaged, times.averaged_ns)
-    step_time_s = times.averaged_ns / 1e9 / times.step_count
-    rows = waterfall(
-        partition, use.split, step_time_s, waterfall_details(times, ran.work, use, directions, idle)
-    )
-    locations = Locations(timeline)
+    if measured.unprofiled is not None:
+        idle = host_idle_of(measured.unprofiled, idle)
+    details = waterfall_details(times, ran.work, use, directions, idle) | clock_detail(use, measured.clock)
+    if measured.unprofiled is not None:
+        details["profiler"] = measured.unprofiled.profiler_detail(times.partition.idle_host)
+    rows = waterfall(times.partition, use.split, measured.step_time_s, details, measured.unprofiled)
+    locations, (starts, ends) = Locations(timeline), windows.edges()
     tables = TableInputs(
         timeline=timeline,
         ran=ran,
@@ -106,91 +149,39 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         memory_byte_per_s=peaks.memory_byte_per_s,
         locations=locations,
         rows=np.flatnonzero(times.inside(ran.work.start_ns)),
+        stretch=measured.stretch,
     )
     kernels = kernel_rows(tables)
-    causes = FindingInputs(partition, rows, idle, kernels, Evidence(times, locations))
-    kind_of_work, trains = workload(timeline, ran.work, ran.costs), is_training(timeline)
+    kind_of_work = workload(timeline, ran.work, ran.costs) or known_workload(live)
+    trains = is_training(timeline)
+    steps, device = steps_info(windows, measured.unprofiled), device_info(timeline, peaks, use)
+    said = notes(timeline, use, windows, options.windows, kernels)
+    if live is not None:
+        device = with_live_device(device, live, use, measured.clock)
+        said = (*live_notes(live, steps), *said)
     return Report(
         schema_version=SCHEMA_VERSION,
         mfu=use.mfu,
         hfu=use.hfu,
         mfu_unknown_because=use.because,
         mfu_unknown_hints=use.hints,
-        step_time_s=step_time_s,
-        step_times_s=tuple(((edges[1] - edges[0]) / 1e9).tolist()),
-        steps=_steps_info(windows),
+        step_time_s=measured.step_time_s,
+        step_times_s=tuple(((ends - starts) / 1e9).tolist()),
+        steps=steps,
         trace=trace_info(timeline),
-        device=device_info(timeline, peaks, use),
-        flop=_flop_info(use, ran.covered),
-        partition=partition,
+        device=device,
+        flop=flop_info(use.choice, ran, measured.live_flop),
+        partition=times.partition,
         partition_unknown_because=None,
-        copy_by_direction=directions,
+        copy_by_direction={direction: share * measured.stretch for direction, share in directions.items()},
         host_idle=idle,
         windows=window_infos(times, ran.flop if use.flop else None),
         waterfall=rows,
-        findings=findings(causes),
+        findings=findings(FindingInputs(rows, idle, kernels, Evidence(times, locations))),
         kernels=kernels,
         ops=op_rows(tables),
         checks=trace_checks(timeline, windows, use),
         scale=scale_of(kind_of_work, use.precision, trains),
         conventions=conventions(use, kind_of_work, trains),
-        notes=notes(timeline, use, windows, options.windows, kernels),
-    )
-
-
-def _steps_info(windows: Windows) -> StepsInfo:
-    lengths = np.array([window.end_ns - window.start_ns for window in windows.averaged], np.float64) / 1e9
-    pauses = sum(window.end_ns - window.start_ns for window in windows.windows if window.role == "pause")
-    whole = sum(window.end_ns - window.start_ns for window in windows.windows)
-    return StepsInfo(
-        count=len(lengths),
-        source=windows.source,
-        spread_fraction=float(lengths.std() / lengths.mean()) if len(lengths) > 1 else None,
-        fastest_s=float(lengths.min()) if len(lengths) else None,
-        slowest_s=float(lengths.max()) if len(lengths) else None,
-        pause_fraction=pauses / whole if whole else 0.0,
-    )
-
-
-def _flop_info(use: Utilization, covered: Coverage) -> FlopInfo:
-    flop = use.flop
-    return FlopInfo(
-        model_per_step=flop.model if flop else None,
-        hardware_per_step=flop.hardware if flop else None,
-        recomputed_per_step=flop.recomputed if flop else None,
-        optimizer_per_step=flop.optimizer if flop else None,
-        causal_model_per_step=flop.causal_model if flop else None,
-        source=use.flop_source,
-        coverage_fraction=covered.fraction,
-        uncounted=tuple(UncountedKernel(name, share) for name, share in covered.uncounted),
-    )
-
-
-def _without_partition(timeline: Timeline, peaks: DevicePeaks, because: str, *hints: str) -> Report:
-    """What can be said of a trace whose time cannot be partitioned."""
-    return Report(
-        schema_version=SCHEMA_VERSION,
-        mfu=None,
-        hfu=None,
-        mfu_unknown_because=because,
-        mfu_unknown_hints=hints,
-        step_time_s=None,
-        step_times_s=(),
-        steps=StepsInfo(0, "none", None, None, None, 0.0),
-        trace=trace_info(timeline),
-        device=device_info(timeline, peaks, None),
-        flop=_NO_FLOP,
-        partition=None,
-        partition_unknown_because=because,
-        copy_by_direction={},
-        host_idle=(),
-        windows=(),
-        waterfall=(),
-        findings=(),
-        kernels=(),
-        ops=(),
-        checks=trace_checks(timeline, Windows((), "none"), None),
-        scale=None,
-        conventions=(),
-        notes=(),
+        notes=said,
     )

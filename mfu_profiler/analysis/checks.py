@@ -36,7 +36,8 @@ def trace_checks(timeline: Timeline, windows: Windows, use: Utilization | None) 
         checks += [_overlaps(timeline), _launches(timeline), _clocks(timeline)]
     if use is not None and use.flop is not None and len(windows.averaged) > 1:
         checks.append(_same_flop(windows, use.flop))
-
+    if use is not None and use.choice.check is not None:
+        checks.append(use.choice.check)
     return tuple(checks)
 
 

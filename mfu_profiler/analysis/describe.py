@@ -118,7 +118,9 @@ def _holds(token: str) -> Callable[[str], bool]:
 
 
 def is_training(timeline: Timeline) -> bool:
-    """Whether a backward pass or an optimizer step was recorded."""
+    """Whether a backward pass or an optimizer step was recorded, or the live process says so."""
+    if timeline.live is not None and timeline.live.run.mode in ("training", "inference"):
+        return timeline.live.run.mode == "training"
     ops, marks = timeline.ops, timeline.marks
     backward = timeline.by_name(ops.name, lambda name: name.startswith(EVALUATE_FUNCTION), np.bool_)
     return bool(backward.any()) or bool(timeline.by_name(marks.name, is_optimizer_step, np.bool_).any())
@@ -194,16 +196,23 @@ def notes(
     lines = []
     if any(row.peak_fraction is not None and row.peak_fraction > 1 for row in kernels):
         lines.append(
-            "kernels over 100 % of peak: Winograd and FFT execute fewer FLOP than their convolution counts"
+            "kernels over 100 % of peak: the measured peak is the rate of one matrix product, not a limit"
+            if use.peak_source == "measured"
+            else "kernels over 100 % of peak:"
+            " Winograd and FFT execute fewer FLOP than their convolution counts"
         )
-    if len(windows.averaged) == 1:
+    is_timed_without = timeline.live is not None and len(timeline.live.run.step_times_ns) > 0
+    if len(windows.averaged) == 1 and not is_timed_without:
         lines.append("one step only: its spread is unknown, and the first step after warm-up is often slower")
     if mode == "span":
         lines.append("the whole trace is one window: FLOP and times are of all of it, not of a step")
     if use.flop_source == "given":
         lines.append("FLOP per step are as given; coverage tells of the shapes in the trace")
-    with_stacks = " (with stacks, which costs most)" if timeline.facts.recorded_stacks else ""
-    lines.append(f"the steps were profiled{with_stacks}: the host is faster without, and so may the step be")
+    if not is_timed_without:
+        with_stacks = " (with stacks, which costs most)" if timeline.facts.recorded_stacks else ""
+        lines.append(
+            f"the steps were profiled{with_stacks}: the host is faster without, and so may the step be"
+        )
     if not is_training(timeline):
         lines.append("no backward pass or optimizer step in the trace: this is inference, or forward only")
     return tuple(lines)

@@ -68,6 +68,8 @@ class Executed:
     """Averaged windows."""
     averaged_ns: int
     """Their length together."""
+    is_averaged: Bool
+    """Which of all windows those are."""
 
     @property
     def averaged_s(self) -> float:
@@ -98,6 +100,7 @@ def executed(
         covered=_coverage(timeline, work, item),
         step_count=int(np.count_nonzero(is_averaged)),
         averaged_ns=int((ends - starts)[is_averaged].sum()),
+        is_averaged=is_averaged,
     )
 
 

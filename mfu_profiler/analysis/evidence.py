@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from mfu_profiler.analysis.host_states import blocking_calls, pageable_copy_call
 from mfu_profiler.analysis.locations import Locations
 from mfu_profiler.analysis.times import Times
 from mfu_profiler.trace.host_calls import (
+    DATA_MARK,
     SYNC_OPS,
     host_call_kind,
     is_data_loading,
@@ -55,36 +57,46 @@ class Evidence:
         single = any("SingleProcess" in self.timeline.names[index] for index in marks.name[rows].tolist())
         return len(rows) / self.step_count, float(_durations(marks, rows).mean()) / 1e9, single
 
+    def marks_data_itself(self) -> bool:
+        """Whether every wait for data is a ``run.data()`` span of the user's own."""
+        marks = self.timeline.marks
+        rows = self._rows(marks, is_data_loading)
+        return len(rows) > 0 and {self.timeline.names[name] for name in marks.name[rows]} == {DATA_MARK}
+
     # Synchronization ----------------------------------------------------------------------------
 
     def worst_syncs(self) -> tuple[str, ...]:
         """What the host was blocked in when the device ran dry: the three that cost most idle time."""
         idle = self.times.parts.spans["idle_synchronization"]
-        starts, lengths = idle.start_ns, idle.end_ns - idle.start_ns
-        inside = self.times.inside(starts)
+        inside = self.times.inside(idle.start_ns)
+        starts, lengths = idle.start_ns[inside], (idle.end_ns - idle.start_ns)[inside]
         cost: dict[str, list[int]] = {}
-        for what, length in zip(self._blocked_in(starts[inside]), lengths[inside].tolist(), strict=True):
+        places: dict[str, Counter[str]] = {}
+        for (what, place), length in zip(self._blocked_in(starts), lengths.tolist(), strict=True):
             if what is not None:
                 cost.setdefault(what, []).append(length)
+                places.setdefault(what, Counter()).update([place] if place and " at " not in what else [])
         worst = sorted(cost.items(), key=lambda item: -sum(item[1]))[:3]
         return tuple(
-            f"{count_text(len(found) / self.step_count)} {what} a step, then"
+            f"{count_text(len(found) / self.step_count)} {what}{_at(places[what])} a step, then"
             f" {time_text(sum(found) / 1e9 / self.step_count)} idle"
             for what, found in worst
         )
 
-    def _blocked_in(self, time_ns: Int64) -> list[str | None]:
-        """The blocking call around each time, or else the op that reads a value back; None for neither."""
+    def _blocked_in(self, time_ns: Int64) -> list[tuple[str | None, str | None]]:
+        """The blocking call around each time, else the op that reads back, and where that was sampled."""
         calls, ops = self.timeline.calls, self.timeline.ops
         reads = self.timeline.by_name(ops.name, lambda name: name in SYNC_OPS, np.bool_)
         call, has_call = _holding(calls, blocking_calls(self.timeline), time_ns)
         read, has_read = _holding(ops, reads, time_ns)
-        texts: list[str | None] = [None] * len(time_ns)
+        found: list[tuple[str | None, str | None]] = [(None, None)] * len(time_ns)
         for index in np.flatnonzero(has_call).tolist():
-            texts[index] = self._call_text(int(call[index]))
+            row = int(call[index])
+            found[index] = self._call_text(row), self.locations.of_wait(calls, row, int(time_ns[index]))
         for index in np.flatnonzero(has_read & ~has_call).tolist():
-            texts[index] = self._op_text(int(read[index]))
-        return texts
+            row = int(read[index])
+            found[index] = self._op_text(row), self.locations.of_wait(ops, row, int(time_ns[index]))
+        return found
 
     def _call_text(self, call: int) -> str:
         calls = self.timeline.calls
@@ -103,6 +115,15 @@ class Evidence:
         """Whether a value is read back from the device (``.item()``, ``print(loss)``, ``if tensor``)."""
         ops = self.timeline.ops
         return len(self._rows(ops, lambda name: name in ("aten::item", "aten::_local_scalar_dense"))) > 0
+
+    def is_live_cpu(self) -> bool:
+        """Whether a live run computed on its CPU."""
+        return self.times.is_cpu and self.timeline.live is not None
+
+    def sampled_at(self, cause: str) -> tuple[str, ...]:
+        """Where the launching thread was during a class of time, if a live run sampled it then."""
+        place = self.locations.of_times(self.times.parts.spans[cause], self.times.averaged)
+        return (f"mostly at {place}",) if place else ()
 
     # Host ---------------------------------------------------------------------------------------
 
@@ -178,6 +199,13 @@ class Evidence:
         """Rows of a host table by name, in the averaged windows."""
         mask = self.timeline.by_name(table.name, predicate, np.bool_) & self.times.inside(table.start_ns)
         return np.flatnonzero(mask).astype(np.int64)
+
+
+def _at(places: Counter[str]) -> str:
+    """Where most of them were sampled; nothing where none was, or where the text has said it."""
+    if not places:
+        return ""
+    return f"{' mostly' if len(places) > 1 else ''} at {places.most_common(1)[0][0]}"
 
 
 def _holding(table: Intervals, mask: Bool, time_ns: Int64) -> tuple[Int64, Bool]:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mfu_profiler.analysis.evidence import Evidence
-from mfu_profiler.analysis.report import Finding, HostIdle, KernelRow, Partition, WaterfallRow
+from mfu_profiler.analysis.host_findings import dispatch_advice, host_bound
+from mfu_profiler.analysis.report import Finding, HostIdle, KernelRow, WaterfallRow
 from mfu_profiler.kernel_names import short_kernel_name
 from mfu_profiler.units import byte_text, count_text, percent_text, time_text
 
@@ -19,18 +20,6 @@ __all__ = ["FindingInputs", "findings"]
 
 FLOP_KINDS = ("matmul", "attention", "convolution")
 
-SHORT_KERNEL_S = 20e-6
-"""Kernels about as short as their launches take: the host can hardly keep ahead."""
-NOTABLE_REASON = 0.02
-"""Smaller shares of the step get no advice of their own."""
-MANY_OPTIMIZER_LAUNCHES = 100
-"""More launches than any fused or foreach optimizer needs."""
-FUSED_OPTIMIZERS = frozenset({"Adam", "AdamW", "SGD", "Adagrad"})
-"""``fused=True`` since torch 2.0 (Adam, AdamW), 2.3 (SGD) and 2.4 (Adagrad)."""
-FOREACH_OPTIMIZERS = frozenset(
-    {"ASGD", "Adadelta", "Adafactor", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop"}
-)
-"""``foreach=True`` (torch.optim, "Algorithms")."""
 LONGEST_NAME = 44
 NOTABLE_PAGEABLE_BYTE = 1e6
 """Smaller copies cost their latency, pinned or not."""
@@ -48,7 +37,6 @@ POOR_MATMUL_FRACTION = 0.4
 class FindingInputs:
     """What findings are made of."""
 
-    partition: Partition
     waterfall: tuple[WaterfallRow, ...]
     host_idle: tuple[HostIdle, ...]
     kernels: tuple[KernelRow, ...]
@@ -84,17 +72,17 @@ def findings(inputs: FindingInputs) -> tuple[Finding, ...]:
 def _candidates(
     inputs: FindingInputs,
 ) -> Iterable[tuple[float, Callable[[FindingInputs, float], Finding | None]]]:
-    part = inputs.partition
-    for share, least, make in (
-        (part.idle_data_loading, 0.05, _data_loading),
-        (part.idle_synchronization, 0.03, _synchronization),
-        (part.idle_host, 0.05, _host_bound),
-        (part.idle_launch, 0.03, _launch),
-        (part.communication, 0.10, _communication),
-        (part.copy, 0.03, _copy),
-        (inputs.share("recomputation"), 0.05, _recomputation),
-        (inputs.share("other_kernels"), 0.15, _other_kernels),
+    for cause, least, make in (
+        ("idle_data_loading", 0.05, _data_loading),
+        ("idle_synchronization", 0.03, _synchronization),
+        ("idle_host", 0.05, _host_bound),
+        ("idle_launch", 0.03, _launch),
+        ("communication", 0.10, _communication),
+        ("copy", 0.03, _copy),
+        ("recomputation", 0.05, _recomputation),
+        ("other_kernels", 0.15, _other_kernels),
     ):
+        share = inputs.share(cause)
         if share >= least:
             yield share, make
     busy = inputs.share("matmul_inefficiency")
@@ -110,6 +98,11 @@ def _cut(name: str) -> str:
 
 def _data_loading(inputs: FindingInputs, share: float) -> Finding:
     count, each_s, in_main = inputs.evidence.loader()
+    places = inputs.evidence.sampled_at("idle_data_loading")
+    if inputs.evidence.marks_data_itself():
+        waits = f"{count:.3g} run.data() a step, {time_text(each_s)} each"
+        prepare = "prepare the next batch while the device computes, in a thread or process of its own"
+        return Finding("data_loading", "the device waits for data", share, (waits, *places), (prepare,))
     evidence = f"{count:.3g} next() a step, {time_text(each_s)} each"
     if in_main:
         title = "the main process loads the data while the device waits"
@@ -123,7 +116,7 @@ def _data_loading(inputs: FindingInputs, share: float) -> Finding:
             "more workers, or less work in each:  DataLoader(..., num_workers=2x, prefetch_factor=4)",
             "move decoding or augmentation to the device, or prepare the data once",
         )
-    return Finding("data_loading", title, share, (evidence,), advice)
+    return Finding("data_loading", title, share, (evidence, *places), advice)
 
 
 def _synchronization(inputs: FindingInputs, share: float) -> Finding:
@@ -142,53 +135,7 @@ def _synchronization(inputs: FindingInputs, share: float) -> Finding:
 
 
 def _host_bound(inputs: FindingInputs, share: float) -> Finding:
-    evidence = inputs.evidence
-    launches, between_s = evidence.launches()
-    texts = [f"{count_text(launches)} launches a step, {time_text(between_s)} apart (median)"]
-    texts += [
-        f"{row.phase}: {row.reason}, {percent_text(row.fraction)} of the step" for row in inputs.host_idle[:2]
-    ]
-    by_reason: dict[str, float] = {}
-    for row in inputs.host_idle:
-        by_reason[row.reason] = by_reason.get(row.reason, 0.0) + row.fraction
-    advice = [text for reason, text in _HOST_ADVICE.items() if by_reason.get(reason, 0.0) >= NOTABLE_REASON]
-    dispatch = by_reason.get("dispatch", 0.0)
-    if dispatch >= 0.03 and evidence.median_kernel_s() < SHORT_KERNEL_S:
-        texts.append(f"half of the kernels take under {time_text(max(evidence.median_kernel_s(), 1e-6))}")
-        advice += _dispatch_advice(evidence)
-    in_optimizer = sum(row.fraction for row in inputs.host_idle if row.phase == "optimizer")
-    if in_optimizer >= NOTABLE_REASON and evidence.optimizer_launches() > MANY_OPTIMIZER_LAUNCHES:
-        advice += _optimizer_advice(evidence)
-    return Finding("host_bound", "the device waits for launches", share, tuple(texts), tuple(advice))
-
-
-_HOST_ADVICE = {
-    "allocator": "stop cudaMalloc/cudaFree:  PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
-    "compilation": "torch.compile is still compiling: profile later steps, or mark dynamic shapes",
-    "garbage collection": "gc.disable() in the loop and gc.collect() every N steps",
-    "host stall": "the host process was held up: check cores, CPU affinity and other processes",
-    "no ops": "look at what the loop does between steps: no op and no data loader runs there",
-}
-
-
-def _dispatch_advice(evidence: Evidence) -> list[str]:
-    if evidence.uses_graphs():
-        return ["capture more of the step in graphs, or use a larger batch"]
-    if evidence.is_compiled():
-        return ['torch.compile(model, mode="reduce-overhead") captures graphs; a larger batch helps too']
-    return ["torch.compile(model), CUDA graphs, or a larger batch: fewer and longer kernels"]
-
-
-def _optimizer_advice(evidence: Evidence) -> list[str]:
-    """Torch's own optimizers take ``fused`` or ``foreach``; of others nothing is known but the count."""
-    name = evidence.optimizer_name()
-    option = "fused" if name in FUSED_OPTIMIZERS else "foreach" if name in FOREACH_OPTIMIZERS else None
-    change = (
-        f"{name}(..., {option}=True)"
-        if option
-        else "update all parameters at once (torch._foreach_*, torch.compile)"
-    )
-    return [f"{count_text(evidence.optimizer_launches())} launches in the optimizer:  {change}"]
+    return host_bound(inputs.evidence, inputs.host_idle, share)
 
 
 def _launch(inputs: FindingInputs, share: float) -> Finding:
@@ -198,7 +145,7 @@ def _launch(inputs: FindingInputs, share: float) -> Finding:
         "each launch takes its time to reach an idle device",
         share,
         (f"{count_text(launches)} launches a step",),
-        tuple(_dispatch_advice(inputs.evidence)),
+        tuple(dispatch_advice(inputs.evidence)),
     )
 
 

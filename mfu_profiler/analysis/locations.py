@@ -1,21 +1,27 @@
-"""Where in the user's code an op was called, where the trace has stacks."""
+"""Where in the user's code an op was called, where the trace has stacks or a live run sampled them."""
 
 from __future__ import annotations
 
 import re
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
+from mfu_profiler.analysis.intervals import Spans
+from mfu_profiler.analysis.sampled_places import SampledPlaces
 from mfu_profiler.trace.nesting import Nesting
-from mfu_profiler.trace.timeline import Timeline
+from mfu_profiler.trace.timeline import Intervals, Timeline
 
 __all__ = ["Locations"]
+
+Int64 = npt.NDArray[np.int64]
 
 _FRAME = re.compile(r"\.py\(\d+\): ")
 # Frames of libraries say how, not where: the innermost frame outside of them is the user's.
 _LIBRARY = re.compile(
     r"(?:^|/)(?:torch|torchvision|functorch|python\d\.\d+|site-packages|dist-packages|accelerate|lightning"
-    r"|pytorch_lightning)/|^<|^(?:runpy|threading|contextlib)\.py"
+    r"|pytorch_lightning|mfu_profiler/(?:cli|capture(?!/demo)))/|^<|^(?:runpy|threading|contextlib)\.py"
 )
 
 
@@ -25,6 +31,7 @@ class Locations:
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self._nesting: Nesting | None = None
+        self._sampled = SampledPlaces.of(timeline, _user_frame)
 
     def of_op(self, row: int) -> str | None:
         """The innermost frame around an op outside of libraries, else its module; None without stacks."""
@@ -33,6 +40,19 @@ class Locations:
         if stack:
             return _user_frame(_frames(stack))
         return _user_frame(self._enclosing(row)) if len(timeline.python) else None
+
+    def of_ops(self, first: int, rows: Int64) -> str | None:
+        """Where the first of some equal ops was called, else where most samples inside any of them were."""
+        return self.of_op(first) or self._sampled.of_rows(self._timeline.ops, rows)
+
+    def of_wait(self, table: Intervals, row: int, time_ns: int) -> str | None:
+        """The sample nearest to a time, of those inside a call or op that waited; None for none inside."""
+        span = int(table.start_ns[row]), int(table.end_ns[row])
+        return self._sampled.nearest(int(table.thread[row]), *span, time_ns)
+
+    def of_times(self, spans: Spans, windows: tuple[Int64, Int64]) -> str | None:
+        """Where most samples within some times of the windows were; None for none."""
+        return self._sampled.within(spans, windows)
 
     def _enclosing(self, row: int) -> list[str]:
         """Python functions around an op on its thread, innermost first."""

@@ -8,6 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from mfu_profiler.analysis.facts import (
+    DeviceInfo,
+    FlopInfo,
+    ModuleFlop,
+    StepsInfo,
+    TraceInfo,
+    UncountedKernel,
+)
+
 __all__ = [
     "PARTS",
     "SCHEMA_VERSION",
@@ -17,6 +26,7 @@ __all__ = [
     "FlopInfo",
     "HostIdle",
     "KernelRow",
+    "ModuleFlop",
     "OpRow",
     "Partition",
     "Report",
@@ -80,75 +90,6 @@ class WindowInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class StepsInfo:
-    count: int
-    """Windows that are averaged."""
-    source: str
-    """What marked the steps, e.g. ``device windows of ProfilerStep``."""
-    spread_fraction: float | None
-    """Standard deviation over mean of the averaged windows; None for a single one."""
-    fastest_s: float | None
-    slowest_s: float | None
-    pause_fraction: float
-    """Share of the recorded wall time that went into pauses."""
-
-
-@dataclass(frozen=True, slots=True)
-class TraceInfo:
-    path: str
-    rank: int | None
-    world_size: int | None
-    process: str | None
-    """Id of the host process; tells ranks apart in a merged trace."""
-    events: int
-    truncated: bool
-    truncated_because: str | None
-    torch_version: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceInfo:
-    name: str | None
-    """As the driver says it."""
-    index: int | None
-    backend: str | None
-    """``cuda``, ``rocm``, ``xpu`` or ``cpu``."""
-    precision: str | None
-    """The precision in which most matmul FLOP ran; the reference of MFU."""
-    peak_flop_per_s: float | None
-    """Dense peak at that precision."""
-    peak_source: str | None
-    """``datasheet``, ``given`` or ``estimate``."""
-    peak_detail: str | None
-    """What else is to know of it, e.g. ``42 of 108 SMs (MIG)`` or ``low confidence``; None for nothing."""
-    memory_byte_per_s: float | None
-    sm_count: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class UncountedKernel:
-    name: str
-    fraction: float
-    """Of the compute-kernel time."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlopInfo:
-    model_per_step: float | None
-    hardware_per_step: float | None
-    recomputed_per_step: float | None
-    optimizer_per_step: float | None
-    causal_model_per_step: float | None
-    """Model FLOP if causal attention is counted by half; None where no kernel says causal."""
-    source: str | None
-    """``shapes in the trace`` or ``given``."""
-    coverage_fraction: float | None
-    """Share of compute-kernel time whose FLOP are known."""
-    uncounted: tuple[UncountedKernel, ...]
-    """The largest kernels whose FLOP are unknown."""
-
-
-@dataclass(frozen=True, slots=True)
 class WaterfallRow:
     cause: str
     fraction: float
@@ -168,7 +109,7 @@ class HostIdle:
     reason: str
     """``dispatch``, ``allocator``, ``compilation``, ``garbage collection``, ``host stall``, or ``no ops``."""
     fraction: float
-    """Of the step; over all rows they sum to the partition's ``idle_host``."""
+    """Of the step; over all rows they sum to the waterfall's ``idle_host``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +175,8 @@ class Check:
     name: str
     ok: bool
     detail: str
+    applies: bool = True
+    """False where the trace does not hold what it asks; then it is ``ok``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +199,7 @@ class Report:
     mfu_unknown_hints: tuple[str, ...]
     """What to type to get it."""
     step_time_s: float | None
-    """Mean over the averaged windows."""
+    """Mean over the averaged windows; of a live run the median of its unprofiled steps."""
     step_times_s: tuple[float, ...]
     """Every window in order, start-up and pauses included (``windows`` says which is which)."""
     steps: StepsInfo
@@ -264,6 +207,7 @@ class Report:
     device: DeviceInfo
     flop: FlopInfo
     partition: Partition | None
+    """Of the averaged windows, which are profiled; the waterfall of a live run is of the unprofiled step."""
     partition_unknown_because: str | None
     copy_by_direction: dict[str, float]
     """Exposed copy as fractions of the step: ``host to device``, ``device to host``, ..."""

@@ -34,6 +34,8 @@ class TableInputs:
     locations: Locations
     rows: Int64
     """Work items that start in an averaged window."""
+    stretch: float = 1.0
+    """Turns shares of a profiled step into those of an unprofiled one."""
 
 
 def kernel_rows(inputs: TableInputs) -> tuple[KernelRow, ...]:
@@ -80,13 +82,13 @@ def _kernel_row(inputs: TableInputs, name: int, rows: Int64) -> KernelRow:
     precision = _precision(inputs, rows) if flop else None
     peak = inputs.peaks.get(precision) if precision else None
     byte = float(item.byte[rows].sum()) / count if item.has_byte[rows].all() else None
-    op = _main_op(inputs, rows)
+    ops = _main_ops(inputs, rows)
     return KernelRow(
         name=inputs.timeline.names[name],
         kind=KERNEL_KINDS[int(np.bincount(work.kind[rows]).argmax())],
         count=len(rows) / count,
         time_s=time_s,
-        time_fraction=time_s * count / inputs.ran.averaged_s,
+        time_fraction=time_s * count / inputs.ran.averaged_s * inputs.stretch,
         flop=flop,
         achieved_flop_per_s=rate,
         precision=precision,
@@ -94,8 +96,8 @@ def _kernel_row(inputs: TableInputs, name: int, rows: Int64) -> KernelRow:
         ideal_time_s=flop / peak if flop and peak else None,
         byte=byte,
         bound=_bound(flop, byte, peak, inputs.memory_byte_per_s),
-        op=None if op is None else inputs.timeline.names[int(inputs.timeline.ops.name[op])],
-        location=None if op is None else inputs.locations.of_op(op),
+        op=inputs.timeline.names[int(inputs.timeline.ops.name[ops[0]])] if len(ops) else None,
+        location=inputs.locations.of_ops(int(ops[0]), ops) if len(ops) else None,
     )
 
 
@@ -114,11 +116,11 @@ def _op_row(inputs: TableInputs, rows: Int64, ops: Int64) -> OpRow:
         shapes=" ".join(signature.dims.decode("utf-8", "replace").split()),
         count=len(np.unique(ops)) / count,
         time_s=time_s,
-        time_fraction=time_s * count / inputs.ran.averaged_s,
+        time_fraction=time_s * count / inputs.ran.averaged_s * inputs.stretch,
         flop=flop,
         achieved_flop_per_s=rate,
         peak_fraction=rate / peak if rate and peak else None,
-        location=inputs.locations.of_op(first),
+        location=inputs.locations.of_ops(first, ops),
     )
 
 
@@ -134,14 +136,14 @@ def _precision(inputs: TableInputs, rows: Int64) -> str | None:
     return max(totals, key=lambda name: totals[name]) if totals else None
 
 
-def _main_op(inputs: TableInputs, rows: Int64) -> int | None:
-    """The op (its first call) that launched most of the rows' time."""
+def _main_ops(inputs: TableInputs, rows: Int64) -> Int64:
+    """The calls of the op that launched most of the rows' time; none where no op did."""
     work, ops = inputs.ran.work, inputs.timeline.ops
     rows = rows[work.has_op[rows]]
     if not len(rows):
-        return None
+        return np.zeros(0, np.int64)
     name = _longest(ops.name[work.op[rows]].astype(np.int64), work.time_ns[rows])[0]
-    return int(work.op[rows[ops.name[work.op[rows]] == name][0]])
+    return np.asarray(work.op[rows[ops.name[work.op[rows]] == name]], np.int64)
 
 
 def _bound(

@@ -16,9 +16,10 @@ from mfu_profiler.analysis.activity_kinds import ActivityKinds, activity_kinds
 from mfu_profiler.analysis.attribution import Attribution, attribution
 from mfu_profiler.analysis.host_device import host_device
 from mfu_profiler.analysis.host_states import HostStates, host_states
+from mfu_profiler.analysis.host_steps import HostSteps
 from mfu_profiler.analysis.partition import TimeParts, device_parts
 from mfu_profiler.analysis.report import PARTS, Partition
-from mfu_profiler.analysis.windows import HostSteps, WindowMode, Windows, step_windows
+from mfu_profiler.analysis.windows import WindowMode, Windows, step_windows
 from mfu_profiler.analysis.work import Work, device_work, host_work
 from mfu_profiler.flops import has_formula
 from mfu_profiler.trace.timeline import Timeline

@@ -22,8 +22,12 @@ from typing import Annotated
 
 import typer
 
+from mfu_profiler.cli.demo import demo
+from mfu_profiler.cli.finish_live import finish_live
 from mfu_profiler.cli.output import discard_stdout, print_error
+from mfu_profiler.cli.peaks import peaks
 from mfu_profiler.cli.report import report
+from mfu_profiler.cli.run import Script, run
 from mfu_profiler.errors import MfuProfilerError, OptionError
 from mfu_profiler.version import __version__
 
@@ -48,6 +52,10 @@ app = typer.Typer(
     epilog=EPILOG,
 )
 app.command(epilog=EPILOG)(report)
+app.command(epilog=EPILOG)(peaks)
+app.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})(run)
+app.command()(demo)
+app.command("finish-live", hidden=True)(finish_live)
 
 
 @app.callback(invoke_without_command=True)
@@ -92,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error))
     except Exception as error:
         return _bug(error)
+    if isinstance(status, Script):
+        return status()  # its exceptions and its exit status are its own
     return status if isinstance(status, int) else OK
 
 
@@ -115,7 +125,8 @@ def _usage_lines(error: Exception, words: Sequence[str]) -> list[str]:
     )
     if words and "No such command" in message and os.path.exists(words[0]):
         return [message, f"did you mean: report {words[0]}"]
-    command = "report " if "report" in words else ""
+    commands = {info.name or getattr(info.callback, "__name__", "") for info in app.registered_commands}
+    command = next((f"{word} " for word in words if word in commands), "")
     return [message, f"help: python -m mfu_profiler {command}--help"]
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "stdout_color",
     "terminal_width",
     "write_target",
+    "write_whole",
 ]
 
 MOST_COLUMNS = 80
@@ -116,14 +117,20 @@ def write_target(target: Target, text: str, *, force: bool) -> None:
         return
     _check_absent(target, force=force)
     try:
-        _write_whole(target.place, text.encode())
+        write_whole(target.place, text.encode())
     except BrokenPipeError:
         raise
     except OSError as error:
         raise OptionError(f"cannot write {target.path}: {error.strerror or error}") from error
 
 
-def _write_whole(place: str, content: bytes) -> None:
+def write_whole(place: str, content: bytes) -> None:
+    """Writes a file by renaming, so that it is whole or untouched.
+
+    Raises:
+        OSError: it cannot be written.
+
+    """
     if _is_special(place):
         with open(place, "wb") as special:
             special.write(content)

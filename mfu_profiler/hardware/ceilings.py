@@ -36,6 +36,8 @@ _LATEST_S = 253_402_300_799.0
 _PATIENCE_S = 10.0
 """A measurement takes a second or two; whoever waits longer than this waits for something else."""
 _POLL_S = 0.05
+_UNSETTLED_S = 3_600.0
+"""How long a rate is kept that was measured on a busy machine and is likely too low."""
 
 _Rate = Annotated[float, msgspec.Meta(gt=0, le=1e20)]
 
@@ -55,6 +57,9 @@ class Ceiling:
 
     measured_at_s: float
     """When, in seconds of the Unix epoch."""
+
+    is_settled: bool = True
+    """False where other work took part of the device: the rate may be too low, and is kept for an hour."""
 
     def to_json(self) -> dict[str, Any]:
         """The member ``ceiling`` of a trace, as plain values."""
@@ -92,6 +97,7 @@ class _Entry(msgspec.Struct):
     detail: str
     notes: list[str]
     measured_at_s: Annotated[float, msgspec.Meta(ge=0, le=_LATEST_S)]
+    is_settled: bool = True
 
 
 class _File(msgspec.Struct):
@@ -103,7 +109,7 @@ _UNREADABLE = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
 
 
 def read_ceiling(key: CeilingKey) -> Ceiling | None:
-    """The ceiling kept under a key; None where there is none, or the cache cannot be read."""
+    """The ceiling kept under a key; None where there is none that holds, or the cache cannot be read."""
     kept = _read_all().get(key.text)
     if kept is None:
         return None
@@ -111,7 +117,9 @@ def read_ceiling(key: CeilingKey) -> Ceiling | None:
         entry = msgspec.json.decode(kept, type=_Entry)
     except _UNREADABLE:
         return None
-    return Ceiling(entry.flop_per_s, entry.detail, tuple(entry.notes), entry.measured_at_s)
+    if not entry.is_settled and abs(time.time() - entry.measured_at_s) > _UNSETTLED_S:
+        return None
+    return Ceiling(entry.flop_per_s, entry.detail, tuple(entry.notes), entry.measured_at_s, entry.is_settled)
 
 
 def write_ceiling(key: CeilingKey, ceiling: Ceiling) -> bool:
@@ -126,9 +134,8 @@ def write_ceiling(key: CeilingKey, ceiling: Ceiling) -> bool:
     ceilings = _read_all()
     ceilings.pop(key.text, None)
     try:
-        ceilings[key.text] = msgspec.Raw(
-            msgspec.json.encode({**ceiling.to_json(), "measured_at_s": ceiling.measured_at_s})
-        )
+        about = {"measured_at_s": ceiling.measured_at_s, "is_settled": ceiling.is_settled}
+        ceilings[key.text] = msgspec.Raw(msgspec.json.encode({**ceiling.to_json(), **about}))
         newest = dict(list(ceilings.items())[-_MOST_ENTRIES:])
         _write_whole(folder, msgspec.json.format(msgspec.json.encode(_File(ceilings=newest)), indent=1))
     except _UNREADABLE:

@@ -15,7 +15,7 @@ _WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "recomputation": ("recomputation", "work done twice"),
         "optimizer_matmul": ("optimizer matmuls", "not the model's work"),
         "precision": ("precision", "not in the peak's precision"),
-        "clocks": ("clocks", "clock under the datasheet's"),
+        "clocks": ("clocks", "not the datasheet's clock"),
         "matmul_inefficiency": ("matmul inefficiency", "slower than the peak"),
         "uncounted_kernels": ("uncounted kernels", "their FLOP are unknown"),
         "other_kernels": ("other kernels", "kernels without matmuls"),
@@ -27,7 +27,7 @@ _WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "idle_host": ("host-bound", "idle: launch came late"),
         "idle_launch": ("launch latency", "idle: launch under way"),
         "idle_unexplained": ("unexplained", "idle: no cause in trace"),
-        "profiler": ("profiler", "cost of recording"),
+        "profiler": ("profiler", "profiled steps differ"),
     }
 )
 """Cause (design.md, section 6) -> its label and what it means. ``idle`` is the device's."""

@@ -33,9 +33,11 @@ def mfu_text(report: Report) -> str:
 
 
 def is_lower_bound(report: Report) -> bool:
-    """Whether so many FLOP are unknown that the true MFU may be well above the one found."""
-    coverage = report.flop.coverage_fraction
-    return coverage is not None and coverage < LOW_COVERAGE_FRACTION
+    """Whether so many FLOP are unknown that the true MFU may be well above the one found.
+
+    FLOP that a live run counted are all of them, whatever the kernels in the trace tell.
+    """
+    return report.flop.basis != "counted" and _is_low(report.flop)
 
 
 def _mfu(report: Report) -> Fact:
@@ -68,10 +70,15 @@ def _rate_without_peak(report: Report) -> list[str]:
 def _coverage(flop: FlopInfo) -> str:
     if flop.coverage_fraction is None:
         return f"FLOP: {shown_text(flop.source)}" if flop.source else ""
-    known = f"FLOP known for {percent_text(flop.coverage_fraction)} of compute-kernel time"
-    return (
-        known if flop.coverage_fraction >= LOW_COVERAGE_FRACTION else f"{known}; the true MFU may be higher"
-    )
+    share = f"{percent_text(flop.coverage_fraction)} of compute-kernel time"
+    if flop.basis == "counted":
+        return f"FLOP {shown_text(flop.source or 'counted', 100)}; shapes tell them for {share}"
+    known = f"FLOP known for {share}"
+    return f"{known}; the true MFU may be higher" if _is_low(flop) else known
+
+
+def _is_low(flop: FlopInfo) -> bool:
+    return flop.coverage_fraction is not None and flop.coverage_fraction < LOW_COVERAGE_FRACTION
 
 
 def _hfu(report: Report) -> Fact | None:
@@ -95,11 +102,14 @@ def _executed_twice(report: Report, hfu: float) -> str:
 def _step(report: Report) -> Fact:
     if report.step_time_s is None:
         return Fact("step unknown", ("no step window in the trace",))
-    count, spread = report.steps.count, report.steps.spread_fraction
-    over = f"over {count} steps" if count != 1 else "one step: no spread"
+    steps, spread = report.steps, report.steps.spread_fraction
+    count = steps.count if steps.unprofiled_count is None else steps.unprofiled_count
+    of_kind = "steps" if steps.unprofiled_count is None else "unprofiled steps"
+    over = f"over {count} {of_kind}" if count != 1 else "one step: no spread"
     said = [over if spread is None else f"± {percent_text(spread)} {over}"]
     if report.partition is not None:
-        said.append(f"compute kernels run {percent_text(report.partition.compute)} of it")
+        whole = "it" if steps.profiled_step_time_s is None else "a profiled one"
+        said.append(f"compute kernels run {percent_text(report.partition.compute)} of {whole}")
     return Fact(f"step {time_text(report.step_time_s)}", ("; ".join(said),))
 
 

@@ -62,7 +62,10 @@ def _shares(parts: list[tuple[str, float]]) -> list[str]:
 
 
 def _all_losses(report: Report) -> list[Loss]:
-    return _of_waterfall(report) if report.mfu is not None and report.waterfall else _of_partition(report)
+    # A live run's step is not the one that was partitioned: its waterfall is in its terms, MFU or not.
+    is_live = report.steps.profiled_step_time_s is not None
+    is_of_step = report.waterfall and (report.mfu is not None or is_live)
+    return _of_waterfall(report) if is_of_step else _of_partition(report)
 
 
 def _of_waterfall(report: Report) -> list[Loss]:

@@ -9,10 +9,12 @@ from mfu_profiler.render.names import shown_name, shown_text
 from mfu_profiler.render.page import Fact
 from mfu_profiler.units import (
     byte_rate_text,
+    clock_text,
     count_text,
     flop_rate_text,
     flop_text,
     percent_text,
+    power_text,
     time_text,
 )
 
@@ -20,6 +22,7 @@ __all__ = ["device_text", "provenance"]
 
 _MOST_WINDOWS = 4
 """Windows of one role that are named; the rest are counted."""
+_MOST_MODULES = 5
 
 _WORDS = (
     "MFU: FLOP the model needs / (step time x peak). HFU: FLOP run",
@@ -30,7 +33,7 @@ _WORDS = (
 def provenance(report: Report) -> tuple[Fact, ...]:
     """Device, peak, FLOP, conventions, steps, trace, checks and notes."""
     facts = (
-        Fact("device", (_device(report), _peak(report))),
+        Fact("device", (_device(report), _peak(report), *_clock(report), *_power(report))),
         Fact("FLOP", tuple(_flop(report))),
         Fact("other tools", _shown(report.conventions)),
         Fact("steps", tuple(_steps(report))),
@@ -66,6 +69,30 @@ def _peak(report: Report) -> str:
     return shown_text(f"peak {flop_rate_text(device.peak_flop_per_s)}, {precision}{source}")
 
 
+def _clock(report: Report) -> list[str]:
+    """The clock that a live run sampled, or why it did not."""
+    device = report.device
+    if device.sampled_clock_hz is None:
+        return [shown_text(f"clocks unknown: {device.nvml_because}")] if device.nvml_because else []
+    what = "SM clock" if device.backend == "cuda" else "clock"
+    text = f"{what} {clock_text(device.sampled_clock_hz)}"
+    if device.datasheet_clock_hz is not None:
+        text += f" of the datasheet's {clock_text(device.datasheet_clock_hz)}"
+    if device.clock_because:
+        text += f" ({device.clock_because})"
+    if device.peak_at_clock_flop_per_s is not None:
+        text += f": peak at that clock {flop_rate_text(device.peak_at_clock_flop_per_s)}"
+    return [shown_text(text)]
+
+
+def _power(report: Report) -> list[str]:
+    device = report.device
+    if device.mean_power_w is None:
+        return []
+    limit = "" if device.power_limit_w is None else f" of {power_text(device.power_limit_w)}"
+    return [f"power {power_text(device.mean_power_w)}{limit}"]
+
+
 def _flop(report: Report) -> list[str]:
     flop = report.flop
     if flop.model_per_step is None:
@@ -76,8 +103,34 @@ def _flop(report: Report) -> list[str]:
     source = shown_text(flop.source) if flop.source else "no source"
     lines = [f"{flop_text(flop.model_per_step)} a step{executed} ({source})"]
     if flop.uncounted:
-        lines.append(f"not counted: {', '.join(_uncounted(flop))}")
-    return lines
+        lack = "without shapes" if flop.basis == "counted" else "not counted"
+        lines.append(f"{lack}: {', '.join(_uncounted(flop))}")
+    return [*lines, *_modules(flop), *_analytic(flop)]
+
+
+def _modules(flop: FlopInfo) -> list[str]:
+    """The modules with most FLOP of their own, as a live run counted them."""
+    executed = [(row.name, row.forward + row.backward + row.recomputed) for row in flop.by_module]
+    total = sum(count for _, count in executed)
+    if not total:
+        return []
+    largest = [
+        f"{shown_text(name, 60) or 'the model itself'} {percent_text(count / total)}"
+        for name, count in executed[:_MOST_MODULES]
+        if count
+    ]
+    return [f"by module: {', '.join(largest)}"]
+
+
+def _analytic(flop: FlopInfo) -> list[str]:
+    """The transformer formula beside the count."""
+    analytic, counted = flop.analytic_per_step, flop.model_per_step
+    if analytic is None or not counted:
+        return []
+    difference = analytic / counted - 1
+    more = "more" if difference > 0 else "less"
+    apart = f", {percent_text(abs(difference))} {more}" if difference else ""
+    return [f"PaLM's formula for transformers gives {flop_text(analytic)}{apart}"]
 
 
 def _uncounted(flop: FlopInfo) -> list[str]:
@@ -86,15 +139,25 @@ def _uncounted(flop: FlopInfo) -> list[str]:
 
 def _steps(report: Report) -> list[str]:
     steps = report.steps
-    lines = [f"{shown_text(steps.source)}; {steps.count} averaged"]
+    is_live = steps.unprofiled_count is not None
+    lines = [shown_text(steps.source) if is_live else f"{shown_text(steps.source)}; {steps.count} averaged"]
     startup = [window for window in report.windows if window.role == "startup"]
     pauses = [window for window in report.windows if window.role == "pause"]
     if startup:
         lines.append(f"start-up, not averaged: {_windows(startup)}")
+    if steps.profiled_step_time_s is not None and steps.profiler_overhead_fraction is not None:
+        profiled = time_text(steps.profiled_step_time_s)
+        lines.append(f"a profiled step takes {profiled}: {_overhead(steps.profiler_overhead_fraction)}")
     if pauses:
         share = percent_text(steps.pause_fraction)
         lines.append(f"pauses, not averaged: {_windows(pauses)}; {share} of the recorded time")
     return lines
+
+
+def _overhead(fraction: float) -> str:
+    if fraction < 0:
+        return f"{percent_text(-fraction)} less, so the profiler costs nothing that shows"
+    return f"the profiler costs {percent_text(fraction)}"
 
 
 def _windows(windows: list[WindowInfo]) -> str:
@@ -118,10 +181,15 @@ def _trace(report: Report) -> list[str]:
 
 def _checks(report: Report) -> Fact:
     failed = [check for check in report.checks if not check.ok]
-    passed = [shown_text(check.name) for check in report.checks if check.ok]
+    passed = [shown_text(check.name) for check in report.checks if check.ok and check.applies]
     lines = [shown_text(f"failed: {check.name}: {check.detail}") for check in failed]
     if passed:
         lines.append(f"passed: {', '.join(passed)}")
+    lines += [
+        shown_text(f"not applicable: {check.name}: {check.detail}")
+        for check in report.checks
+        if not check.applies
+    ]
     return Fact("checks", tuple(lines), alarm=bool(failed))
 
 

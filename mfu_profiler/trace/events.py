@@ -84,6 +84,8 @@ class Metadata(msgspec.Struct, rename="camel"):
     pytorch_version: Any = msgspec.field(default=None, name="pytorch_version")
     cuda_driver_version: Any = msgspec.field(default=None, name="cuda_driver_version")
     hip_runtime_version: Any = msgspec.field(default=None, name="hip_runtime_version")
+    base_time_nanoseconds: Any = None
+    live: Any = msgspec.field(default=None, name="mfu_profiler")
 
     def merged(self, other: Metadata) -> Metadata:
         """Self, with the keys that only ``other`` has."""

@@ -32,6 +32,8 @@ Progress = Callable[[int, int | None], None]
 """Called with (bytes of the file read, bytes of the file or None where unknown)."""
 
 _TRACE_SUFFIXES = (".json", ".json.gz", ".zip")
+_REPORT_SUFFIX = ".report.json"
+"""What ``track`` writes beside its trace is no trace."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZIP_MAGIC = b"PK\x03\x04"
 
@@ -151,7 +153,7 @@ def _only_trace_in(folder: Path) -> Path:
     found = sorted(
         file
         for file in folder.iterdir()
-        if file.name.endswith(_TRACE_SUFFIXES) and not file.name.startswith(".") and file.is_file()
+        if _is_trace(file.name) and file.is_file()
     )
     if len(found) == 1:
         return found[0]
@@ -208,6 +210,7 @@ def _open_member(source: Source, file: IO[bytes]) -> None:
         source.stream = source.opened.enter_context(gzip.GzipFile(fileobj=member))
 
 
-def _is_trace(member: str) -> bool:
-    """Whether a zip member is a trace; macOS adds a hidden ``__MACOSX/._trace.json`` to each."""
-    return member.endswith(_TRACE_SUFFIXES[:2]) and not member.rpartition("/")[2].startswith(".")
+def _is_trace(name: str) -> bool:
+    """Whether a name is a trace's; macOS adds a hidden ``__MACOSX/._trace.json`` to each in a zip."""
+    is_hidden = name.rpartition("/")[2].startswith(".")
+    return name.endswith(_TRACE_SUFFIXES) and not name.endswith(_REPORT_SUFFIX) and not is_hidden

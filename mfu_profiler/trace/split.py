@@ -18,6 +18,7 @@ from mfu_profiler.trace.host_calls import (
     is_zero_grad,
     step_number,
 )
+from mfu_profiler.trace.loose import count
 from mfu_profiler.trace.nesting import sorted_by_nesting
 from mfu_profiler.trace.processes import (
     DeviceRows,
@@ -28,6 +29,7 @@ from mfu_profiler.trace.processes import (
     owners,
 )
 from mfu_profiler.trace.properties import device_properties, trace_facts, whole_number
+from mfu_profiler.trace.read_live import live_facts
 from mfu_profiler.trace.timeline import (
     Activities,
     Bool,
@@ -139,6 +141,9 @@ class _SharedParts:
         self._is_merged = is_merged
         self._properties = metadata.device_properties
         self._distributed = metadata.distributed_info if isinstance(metadata.distributed_info, dict) else {}
+        base_ns = count(metadata.base_time_nanoseconds) or 0
+        # As with the rank: what one process wrote of itself is not true of the others in a merged file.
+        self._live = None if is_merged else live_facts(metadata.live, base_ns)
 
     def timelines(self, host: Host, activity: Columns, owned: DeviceRows) -> list[Timeline]:
         """One timeline per device of a process; one without a device where it has none."""
@@ -146,12 +151,17 @@ class _SharedParts:
         for device, rows in owned:
             by_device.setdefault(device, []).append(rows)
         by_device = by_device or {None: [np.zeros(0, np.intp)]}
+        is_only = len(by_device) == 1
         return [
-            self._timeline(host, activity, np.sort(np.concatenate(by_device[device])), device)
+            self._timeline(
+                host, activity, np.sort(np.concatenate(by_device[device])), device, is_only=is_only
+            )
             for device in sorted(by_device, key=lambda index: index or 0)
         ]
 
-    def _timeline(self, host: Host, activity: Columns, rows: Rows, device: int | None) -> Timeline:
+    def _timeline(
+        self, host: Host, activity: Columns, rows: Rows, device: int | None, *, is_only: bool
+    ) -> Timeline:
         ops, marks, calls, python = host
         rows = rows[np.argsort(activity["start"][rows], kind="stable")]
         used, stream = np.unique(self._stream_of_key[activity["stream"][rows]], return_inverse=True)
@@ -187,6 +197,7 @@ class _SharedParts:
             calls=calls,
             python=python,
             activities=activities,
+            live=self._live.of_device(device, is_only=is_only) if self._live is not None else None,
         )
 
 

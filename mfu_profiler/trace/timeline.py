@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.trace.columns import RawSignature
+from mfu_profiler.trace.live import LiveFacts
 
 __all__ = [
     "KERNEL",
@@ -153,6 +154,8 @@ class Timeline:
     python: Intervals
     """Python functions, where stacks were recorded; sorted like ops."""
     activities: Activities
+    live: LiveFacts | None = None
+    """What ``track`` wrote beside the events; None where something else recorded the trace."""
 
     @property
     def start_ns(self) -> int:

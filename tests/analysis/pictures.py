@@ -29,10 +29,11 @@ from mfu_profiler.analysis.activity_kinds import ActivityKinds, activity_kinds
 from mfu_profiler.analysis.attribution import attribution
 from mfu_profiler.analysis.build import timeline_report
 from mfu_profiler.analysis.host_states import HostStates, host_states
+from mfu_profiler.analysis.host_steps import host_steps
 from mfu_profiler.analysis.options import Options
 from mfu_profiler.analysis.partition import TimeParts, device_parts
 from mfu_profiler.analysis.report import PARTS, Report
-from mfu_profiler.analysis.windows import Windows, host_steps, step_windows
+from mfu_profiler.analysis.windows import Windows, step_windows
 from mfu_profiler.flops import has_formula
 from mfu_profiler.trace.columns import RawSignature
 from mfu_profiler.trace.nesting import sorted_by_nesting

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mfu_profiler.analysis import analyze
+from mfu_profiler.analysis.host_steps import host_steps
 from mfu_profiler.analysis.report import PARTS
-from mfu_profiler.analysis.windows import host_steps
 
 from .real import TRACES, real_report, real_timeline, real_traces
 

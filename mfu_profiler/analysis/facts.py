@@ -1,0 +1,116 @@
+"""What a report says of its steps, its trace, its device and its FLOP; parts of ``report.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["DeviceInfo", "FlopInfo", "ModuleFlop", "StepsInfo", "TraceInfo", "UncountedKernel"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepsInfo:
+    count: int
+    """Windows that are averaged."""
+    source: str
+    """What marked the steps, e.g. ``device windows of ProfilerStep``."""
+    spread_fraction: float | None
+    """Standard deviation over mean of the steps that ``step_time_s`` rests on; None for a single one."""
+    fastest_s: float | None
+    slowest_s: float | None
+    pause_fraction: float
+    """Share of the recorded wall time that went into pauses."""
+    unprofiled_count: int | None = None
+    """Live runs: steps timed without the profiler, on which step time, MFU and HFU rest."""
+    profiled_step_time_s: float | None = None
+    """Live runs: mean over the averaged windows, on which the breakdown rests."""
+    profiler_overhead_fraction: float | None = None
+    """How much longer a profiled step takes; negative where it happened to be faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceInfo:
+    path: str
+    rank: int | None
+    world_size: int | None
+    process: str | None
+    """Id of the host process; tells ranks apart in a merged trace."""
+    events: int
+    truncated: bool
+    truncated_because: str | None
+    torch_version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    name: str | None
+    """As the driver says it."""
+    index: int | None
+    backend: str | None
+    """``cuda``, ``rocm``, ``xpu`` or ``cpu``."""
+    precision: str | None
+    """The precision in which most matmul FLOP ran; the reference of MFU."""
+    peak_flop_per_s: float | None
+    """Dense peak at that precision."""
+    peak_source: str | None
+    """``datasheet``, ``given``, ``estimate``, or ``measured`` (a CPU's)."""
+    peak_detail: str | None
+    """What else is to know of it, e.g. ``42 of 108 SMs (MIG)`` or ``low confidence``; None for nothing."""
+    memory_byte_per_s: float | None
+    sm_count: int | None
+    datasheet_clock_hz: float | None = None
+    """Live runs: the clock at which the peak holds."""
+    sampled_clock_hz: float | None = None
+    """Live runs: the clock at which the steps ran."""
+    peak_at_clock_flop_per_s: float | None = None
+    """The peak at that clock."""
+    clock_because: str | None = None
+    """What held the clock down, e.g. ``power cap``."""
+    power_limit_w: float | None = None
+    default_power_limit_w: float | None = None
+    mean_power_w: float | None = None
+    nvml_because: str | None = None
+    """Why clocks and power are not known, or not all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class UncountedKernel:
+    name: str
+    fraction: float
+    """Of the compute-kernel time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFlop:
+    """Own FLOP of one module per step."""
+
+    name: str
+    """Its path in the model; empty for the model itself."""
+    forward: float
+    backward: float
+    recomputed: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlopInfo:
+    model_per_step: float | None
+    hardware_per_step: float | None
+    recomputed_per_step: float | None
+    optimizer_per_step: float | None
+    causal_model_per_step: float | None
+    """Model FLOP if causal attention is counted by half; None where no kernel says causal."""
+    source: str | None
+    """``shapes in the trace``, ``given``, or how a live run counted them, e.g. ``counted on step 2``."""
+    coverage_fraction: float | None
+    """Share of compute-kernel time whose FLOP are known."""
+    uncounted: tuple[UncountedKernel, ...]
+    """The largest kernels whose FLOP are unknown."""
+    basis: str | None = None
+    """``shapes``, ``given`` or ``counted``; the same in one word."""
+    counted_per_step: float | None = None
+    """Live runs: model FLOP as counted in the process."""
+    shapes_per_step: float | None = None
+    """Live runs: model FLOP from the shapes of the profiled steps."""
+    by_module: tuple[ModuleFlop, ...] = ()
+    """Live runs: own FLOP of each module, largest first."""
+    analytic_per_step: float | None = None
+    """Live runs: model FLOP by the transformer formula of PaLM and nanoGPT, where it applies."""

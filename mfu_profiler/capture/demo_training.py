@@ -1,0 +1,80 @@
+"""What ``python -m mfu_profiler demo`` trains: a small GPT whose batches are made too slowly, in the main process."""
+
+from __future__ import annotations
+
+import time
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from mfu_profiler.capture.run import Run, track
+
+__all__ = ["DECODE_S", "STEPS", "train_demo"]
+
+VOCABULARY, CONTEXT, WIDTH, HEADS, LAYERS, BATCH = 256, 128, 192, 6, 4, 8
+STEPS = 34
+DECODE_S = 0.004
+"""The deliberate bottleneck: what one sample takes to decode."""
+
+
+class _Characters(Dataset[Tensor]):
+    """Random characters that take their time, as images do that are decoded when they are asked for."""
+
+    def __len__(self) -> int:
+        return 100_000
+
+    def __getitem__(self, index: int) -> Tensor:
+        time.sleep(DECODE_S)
+        generator = torch.Generator().manual_seed(index)
+        return torch.randint(VOCABULARY, (CONTEXT + 1,), generator=generator)
+
+
+class _Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_attention, self.before_mlp = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.qkv, self.project = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.mlp = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, width = x.shape
+        qkv = self.qkv(self.before_attention(x)).view(batch, length, 3, HEADS, width // HEADS)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.project(mixed.transpose(1, 2).reshape(batch, length, width))
+        return x + cast(Tensor, self.mlp(self.before_mlp(x)))
+
+
+class Gpt(nn.Module):
+    """A decoder-only transformer in the shape of nanoGPT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.characters, self.positions = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(CONTEXT, WIDTH)
+        self.blocks = nn.Sequential(*(_Block() for _ in range(LAYERS)))
+        self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits ``(batch, length, vocabulary)`` of tokens ``(batch, length)``."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.characters(tokens) + self.positions(positions)
+        return cast(Tensor, self.head(self.blocks(x)))
+
+
+def train_demo(out: str) -> Run:
+    """Train for ``STEPS`` steps on what this machine has; returns the finished run."""
+    device = "cuda" if torch.cuda.is_available() else "xpu" if torch.xpu.is_available() else "cpu"
+    model = Gpt().to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
+    batches = iter(DataLoader(_Characters(), batch_size=BATCH))
+    with track(model, warmup=3, timed=12, active=5, out=out, report="exit", quiet=True) as run:
+        for _ in range(STEPS):
+            tokens = next(batches).to(device)
+            logits = model(tokens[:, :-1])
+            loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+            optimizer.step()
+            optimizer.zero_grad()
+    return run

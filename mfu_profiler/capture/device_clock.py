@@ -1,0 +1,50 @@
+"""Step times as the device sees them: an event a step, read when it has passed, never waited for.
+
+The host runs ahead of the device, so its clock shows when a step was *enqueued*. Recording an event costs some
+microseconds and synchronizes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import torch
+
+__all__ = ["DeviceClock"]
+
+MOST_WAITING = 4096
+"""Events that have not passed yet; the device cannot lag by more steps than its launch queue holds."""
+
+
+class DeviceClock:
+    """Times the steps of a run on an accelerator (CUDA, ROCm, XPU)."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._module: Any = getattr(torch, device.type)
+        self._waiting: deque[tuple[int, Any]] = deque()
+        self._last: tuple[int, Any] | None = None
+
+    def mark(self, step: int) -> None:
+        """Record that the work of a step (its number) has been enqueued."""
+        if self._is_capturing() or len(self._waiting) >= MOST_WAITING:
+            return
+        event = self._module.Event(enable_timing=True)
+        event.record(self._module.current_stream(self._device))
+        self._waiting.append((step, event))
+
+    def finished(self) -> list[tuple[int, int]]:
+        """(Step, ns) of the steps that the device has finished since the last call; does not wait."""
+        lengths = []
+        while self._waiting and self._waiting[0][1].query():
+            step, event = self._waiting.popleft()
+            if self._last is not None and self._last[0] == step - 1:
+                lengths.append((step, round(self._last[1].elapsed_time(event) * 1e6)))
+            self._last = (step, event)
+        return lengths
+
+    def _is_capturing(self) -> bool:
+        """An event recorded while a graph is captured would belong to the graph."""
+        asks = getattr(self._module, "is_current_stream_capturing", None)
+        return bool(asks()) if asks is not None else False

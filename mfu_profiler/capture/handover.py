@@ -1,0 +1,157 @@
+"""From an exported trace to a report, in a process of its own, so that training goes on.
+
+::
+
+    training process          │ Popen: python -m mfu_profiler finish-live ...
+      raw .json + live .json ─┼──> splice, compress, rename        (trace.json.gz)
+      waiter thread           │    analyse, write JSON             (report.json)
+      prints the report  <────┼─── report as text on its stdout
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mfu_profiler.trace.live_file import write_live_trace
+
+__all__ = ["Finisher", "TraceFiles"]
+
+_LOG = logging.getLogger("mfu_profiler")
+_LONGEST_ERROR = 400
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFiles:
+    """Where one run keeps its files; the hidden ones last only until the trace is written."""
+
+    folder: Path
+    stem: str
+    """``<worker>.<ns>``, as torch-tb-profiler finds it."""
+
+    @property
+    def trace(self) -> Path:
+        """The trace; whole, or not there."""
+        return self.folder / f"{self.stem}.pt.trace.json.gz"
+
+    @property
+    def report(self) -> Path:
+        """The report as JSON."""
+        return self.folder / f"{self.stem}.report.json"
+
+    @property
+    def raw(self) -> Path:
+        """What torch exported."""
+        return self.folder / f".{self.stem}.raw.json"
+
+    @property
+    def live(self) -> Path:
+        """What only the live process knows."""
+        return self.folder / f".{self.stem}.live.json"
+
+
+class Finisher:
+    """Writes the trace and makes the report in another process; ``wait`` for it when it is needed."""
+
+    def __init__(
+        self, files: TraceFiles, *, wants_report: bool, tensorboard: Path | None, show: Callable[[str], None]
+    ) -> None:
+        """Args: show: called with the report's text, in a thread of its own."""
+        self._files = files
+        self._wants_report = wants_report
+        self._tensorboard = tensorboard
+        self._show = show
+        self._thread: threading.Thread | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self.failed_because: str | None = None
+        """Why there is no report; None where there is one, or none was wanted."""
+
+    def start(self, live: Mapping[str, Any]) -> None:
+        """Hand the exported file over.
+
+        Raises:
+            OSError: the live facts cannot be written.
+
+        """
+        self._files.live.write_text(json.dumps(live, allow_nan=False), encoding="utf-8")
+        try:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C is meant for the training
+            )
+        except OSError as error:
+            self._fail(f"no process for the report could be started: {error.strerror or error}")
+            self._write_here(live)
+            return
+        self._thread = threading.Thread(target=self._listen, name="mfu_profiler report", daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Whether trace and report are done, after waiting for them at most so long."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            return not self._thread.is_alive()
+        return True
+
+    def _command(self) -> list[str]:
+        files = self._files
+        command = [sys.executable, "-m", "mfu_profiler", "finish-live", str(files.raw), str(files.live)]
+        command.append(str(files.trace))
+        if self._wants_report:
+            command += ["--json", str(files.report)]
+            if self._tensorboard is not None:
+                command += ["--tensorboard", str(self._tensorboard)]
+        return command
+
+    def _listen(self) -> None:
+        process = self._process
+        assert process is not None
+        text, errors = process.communicate()
+        if process.returncode != 0:
+            self._fail(errors.strip()[-_LONGEST_ERROR:] or f"its process ended with {process.returncode}")
+        elif errors.strip():
+            _LOG.warning("%s", errors.strip()[-_LONGEST_ERROR:])
+        if text.strip():
+            with suppress(Exception):  # a closed stdout of the training is no reason to fail in this thread
+                self._show(text)
+
+    def _fail(self, because: str) -> None:
+        self.failed_because = because
+        kept = next((path for path in (self._files.trace, self._files.raw) if path.exists()), None)
+        where = f"; the trace is kept: {kept}" if kept is not None else ""
+        _LOG.warning("no report: %s%s", because, where)
+
+    def _write_here(self, live: Mapping[str, Any]) -> None:
+        """Without a second process, at least the trace."""
+        with suppress(OSError):
+            write_live_trace(self._files.raw, dict(live), self._files.trace)
+            self._files.raw.unlink()
+            self._files.live.unlink()
+
+
+def _environment() -> dict[str, str]:
+    """The training's environment, where this package is found first and nothing touches its devices."""
+    root = str(Path(__file__).parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }

@@ -1,0 +1,127 @@
+"""The profiled window of a session: torch's profiler and the stack sampler, and why they may not run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from mfu_profiler.capture.recording import Recording, another_profiler_runs, memory_short
+from mfu_profiler.capture.settings import Settings
+from mfu_profiler.capture.stack_sampler import StackSampler
+
+__all__ = ["Prepared", "Profiling"]
+
+_LOG = logging.getLogger("mfu_profiler")
+
+Prepared = Literal["ready", "later", "never"]
+
+
+class Profiling:
+    """Records a stretch of steps once."""
+
+    def __init__(self, device: torch.device, settings: Settings, on_intruder: Callable[[], None]) -> None:
+        """Args: on_intruder: called when the user starts a profiler of their own; must hand over what there is."""
+        self._device = device
+        self._settings = settings
+        self._on_intruder = on_intruder
+        self._recording: Recording | None = None
+        self._sampler: StackSampler | None = None
+        self.first_step: int | None = None
+        self.last_step: int | None = None
+        self.notes: list[str] = []
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether there is a recording that has begun and has not been exported."""
+        return self._recording is not None and self._recording.is_started
+
+    @property
+    def is_active(self) -> bool:
+        """Whether torch's profiler is ours at the moment, warming up included."""
+        return self._recording is not None
+
+    def prepare(self) -> Prepared:
+        """Warm the profiler up; ``later`` while another one runs."""
+        if another_profiler_runs():
+            self._note("another profiler is running; ours waits for it")
+            return "later"
+        short = memory_short(self._device)
+        if short is not None:
+            self._note(f"nothing is profiled: {short}")
+            return "never"
+        recording = Recording(self._device, self._settings, self._on_intruder)
+        try:
+            recording.prepare()
+        except RuntimeError as error:  # Kineto says so of what it cannot do
+            self._note(f"nothing is profiled: the profiler does not start: {_first_line(error)}")
+            return "never"
+        self._recording = recording
+        return "ready"
+
+    def begin_step(self, step: int) -> bool:
+        """Mark a profiled step, the first of which starts the recording; False where that fails."""
+        recording = self._recording
+        if recording is None:
+            return False
+        if not recording.is_started:
+            try:
+                recording.start()
+            except RuntimeError as error:
+                self._note(f"nothing is profiled: the profiler does not start: {_first_line(error)}")
+                self.drop()
+                return False
+            self.first_step = step
+            self._sampler = StackSampler(threading.get_ident())
+            self._sampler.start()
+        recording.mark(step)
+        self.last_step = step
+        return True
+
+    def is_long(self, now_ns: int) -> bool:
+        """Whether the window has lasted long enough, however few steps it holds."""
+        return self._recording is not None and self._recording.is_long(now_ns)
+
+    def stop(self) -> dict[str, Any] | None:
+        """End the recording; returns the stack samples as JSON."""
+        sampler, self._sampler = self._sampler, None
+        stacks = None
+        if sampler is not None:
+            sampler.stop()
+            stacks = sampler.to_json()
+        if self._recording is not None:
+            self._recording.stop()
+        return stacks
+
+    def export(self, path: Path) -> None:
+        """Write what was recorded.
+
+        Raises:
+            OSError, RuntimeError: it cannot be written.
+
+        """
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.export(path)
+            if not path.exists() or not path.stat().st_size:
+                raise OSError(f"torch wrote no trace to {path}")  # Kineto only logs a full disk
+
+    def drop(self) -> None:
+        """End without a trace: tracking ends, or the block ended while the profiler was warming up."""
+        with suppress(RuntimeError):
+            self.stop()
+        self._recording = None
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            _LOG.warning("%s", text)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,143 @@
+"""The profiled window: torch's profiler from its warm-up to the exported file.
+
+``torch.profiler._KinetoProfile`` is the documented low-level profiler: it records exactly between ``start_trace`` and
+``stop_trace``, where ``torch.profiler.profile`` would stop by itself inside ``step()``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._C._autograd import _profiler_enabled
+from torch.autograd import profiler as autograd_profiler
+from torch.profiler import ProfilerActivity, record_function
+from torch.profiler.profiler import _KinetoProfile
+
+from mfu_profiler.capture.settings import Settings
+
+__all__ = ["LONGEST_WINDOW_NS", "Recording", "another_profiler_runs"]
+
+LONGEST_WINDOW_NS = 60 * 10**9
+"""A profiled window ends early after this: at 100,000 to 300,000 events a second it holds some ten million."""
+LEAST_FREE_BYTE = 512 * 2**20
+"""Device memory that must be free before CUPTI is asked for its buffers (3 MiB each, up to 250 in its pool)."""
+
+_ACTIVITIES = {"cuda": "CUDA", "xpu": "XPU"}
+
+
+def another_profiler_runs() -> bool:
+    """Whether somebody else is profiling in this process; Kineto serves one at a time."""
+    return _profiler_enabled() or autograd_profiler._is_profiler_enabled
+
+
+def memory_short(device: torch.device) -> str | None:
+    """Why profiling could run this device out of memory; None where it has room."""
+    if device.type not in _ACTIVITIES:
+        return None
+    with suppress(Exception):  # an old driver that does not tell is no reason not to profile
+        free, _ = getattr(torch, device.type).mem_get_info(device)
+        if free < LEAST_FREE_BYTE:
+            return f"only {free / 2**20:.0f} MiB of device memory are free, and the profiler needs some"
+    return None
+
+
+class Recording:
+    """One profiled window. ``prepare``, ``start``, ``mark`` for each step, ``stop``, ``export``."""
+
+    def __init__(self, device: torch.device, settings: Settings, on_intruder: Callable[[], None]) -> None:
+        """Args: on_intruder: called when somebody else starts a profiler; must end this recording."""
+        activities = [ProfilerActivity.CPU]
+        if device.type in _ACTIVITIES:
+            activities.append(getattr(ProfilerActivity, _ACTIVITIES[device.type]))
+        self._profiler = _KinetoProfile(
+            activities=activities,
+            record_shapes=True,
+            with_stack=settings.with_stack,
+            profile_memory=settings.profile_memory,
+        )
+        self._intruders = _IntruderWatch(self._profiler, on_intruder)
+        self._mark: Any = None
+        self.is_started = False
+        self.started_ns = 0
+        self.is_stopped = False
+
+    def prepare(self) -> None:
+        """The profiler's own warm-up: what it records until ``start`` is dropped."""
+        self._profiler.prepare_trace()
+        self._intruders.start()
+
+    def start(self) -> None:
+        """From here on everything is recorded."""
+        self._profiler.start_trace()
+        self.is_started, self.started_ns = True, time.time_ns()
+
+    def mark(self, step: int) -> None:
+        """A step begins, and the one before it ends."""
+        self._close_mark()
+        self._mark = record_function(f"ProfilerStep#{step}")
+        self._mark.__enter__()
+
+    def is_long(self, now_ns: int) -> bool:
+        """Whether the window has lasted longer than a trace should."""
+        return self.is_started and now_ns - self.started_ns > LONGEST_WINDOW_NS
+
+    def stop(self) -> None:
+        """End the recording; waits for the device, as the profiler always does."""
+        if self.is_stopped:
+            return
+        self.is_stopped = True
+        self._intruders.stop()
+        self._close_mark()
+        if not self.is_started:  # Kineto wants a warm-up to be followed by a trace
+            self._profiler.start_trace()
+        self._profiler.stop_trace()
+
+    def export(self, path: Path) -> None:
+        """Write what was recorded as plain JSON, and let go of it."""
+        self._profiler.export_chrome_trace(str(path))
+        self._profiler.profiler = None
+
+    def _close_mark(self) -> None:
+        if self._mark is not None:
+            mark, self._mark = self._mark, None
+            mark.__exit__(None, None, None)
+
+
+class _IntruderWatch:
+    """Gives way to a profiler that the user starts while ours runs, which would otherwise fail in the user's code."""
+
+    _METHODS = ("_prepare_trace", "_start_trace")
+
+    def __init__(self, own: _KinetoProfile, on_intruder: Callable[[], None]) -> None:
+        self._own = own
+        self._on_intruder = on_intruder
+        self._is_watching = False
+        self._wrapped: dict[str, tuple[Any, Any]] = {}
+
+    def start(self) -> None:
+        self._is_watching = True
+        for name in self._METHODS:
+            original = getattr(autograd_profiler.profile, name)
+            wrapper = self._wrapper(original)
+            self._wrapped[name] = (original, wrapper)
+            setattr(autograd_profiler.profile, name, wrapper)
+
+    def stop(self) -> None:
+        self._is_watching = False
+        for name, (original, wrapper) in self._wrapped.items():
+            if getattr(autograd_profiler.profile, name) is wrapper:  # else somebody wrapped ours: it is inert
+                setattr(autograd_profiler.profile, name, original)
+        self._wrapped.clear()
+
+    def _wrapper(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def gives_way(profiler: Any) -> Any:
+            if self._is_watching and profiler is not self._own.profiler:
+                self._on_intruder()
+            return original(profiler)
+
+        return gives_way

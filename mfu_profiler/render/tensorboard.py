@@ -1,0 +1,108 @@
+"""A report as one TensorBoard event file: its numbers as scalars, its page as text.
+
+::
+
+    record 1    file_version "brain.Event:2"
+    record 2    mfu_profiler/mfu, .../hfu, .../time/compute, ..., mfu_profiler/report     (one step)
+
+What is unknown has no scalar. A record is a protocol buffer behind its length and two masked CRC-32C, as
+``tensorboard/summary/writer/record_writer.py`` writes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+from mfu_profiler.analysis.report import PARTS, Report
+from mfu_profiler.errors import OptionError
+from mfu_profiler.render.causes import ENDS
+from mfu_profiler.render.markdown import render_markdown
+from mfu_profiler.render.names import shown_text
+
+__all__ = ["event_file_name", "render_tensorboard"]
+
+_PREFIX = "mfu_profiler"
+_FILE_VERSION = "brain.Event:2"
+"""tensorboard/compat/proto/event.proto: in the first record of every event file."""
+_NESTED = re.compile(r"^ {3}(?=- )", re.MULTILINE)
+
+
+def render_tensorboard(report: Report, *, wall_time_s: float, step: int = 0) -> bytes:
+    """The whole content of an event file. Scalars are float32 in it: seven digits.
+
+    Args:
+        report: the report of one device.
+        wall_time_s: when it was made, in seconds of the Unix epoch; TensorBoard's time axis.
+        step: TensorBoard's step axis.
+
+    Raises:
+        OptionError: the package ``tensorboard`` is not installed, or cannot be imported.
+
+    """
+    try:
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+    except ImportError as error:
+        raise OptionError(
+            f'the package "tensorboard" cannot be imported: {error}',
+            'install it:  pip install "mfu-profiler[torch]"',
+        ) from error
+    content = BytesIO()
+    records = RecordWriter(content)
+    first = event_pb2.Event(wall_time=wall_time_s, file_version=_FILE_VERSION)
+    second = event_pb2.Event(wall_time=wall_time_s, step=step, summary=_summary(report))
+    for event in (first, second):
+        records.write(event.SerializeToString())
+    return content.getvalue()
+
+
+def event_file_name(wall_time_s: float, worker: str) -> str:
+    """``events.out.tfevents.<s>.<worker>.mfu_profiler``: TensorBoard reads what has ``tfevents`` in its name.
+
+    Args:
+        wall_time_s: in seconds of the Unix epoch; TensorBoard reads a folder's files in order of their names.
+        worker: name of the rank, as in the trace's file name.
+
+    """
+    inert = re.sub(r"[^\w.-]", "_", worker, flags=re.ASCII)
+    return f"events.out.tfevents.{int(wall_time_s):010d}.{inert}.mfu_profiler"
+
+
+def _summary(report: Report) -> Any:
+    from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+    from tensorboard.plugins.text import metadata
+
+    values = [
+        summary_pb2.Summary.Value(tag=f"{_PREFIX}/{name}", simple_value=value)
+        for name, value in _scalars(report)
+    ]
+    text = tensor_pb2.TensorProto(
+        dtype=types_pb2.DT_STRING,
+        tensor_shape=tensor_shape_pb2.TensorShapeProto(),  # of rank 0, else TensorBoard puts it into a table
+        string_val=[_page(report).encode("utf-8")],
+    )
+    about = metadata.create_summary_metadata(display_name="report", description="")
+    values.append(summary_pb2.Summary.Value(tag=f"{_PREFIX}/report", tensor=text, metadata=about))
+    return summary_pb2.Summary(value=values)
+
+
+def _scalars(report: Report) -> Iterator[tuple[str, float]]:
+    known = {
+        "mfu": report.mfu,
+        "hfu": report.hfu,
+        "step_time_s": report.step_time_s,
+        "model_flop_per_step": report.flop.model_per_step,
+    }
+    yield from ((name, value) for name, value in known.items() if value is not None)
+    if report.partition is not None:
+        yield from ((f"time/{part}", getattr(report.partition, part)) for part in PARTS)
+    losses = [row for row in report.waterfall if row.cause not in ENDS]
+    yield from ((f"waterfall/{shown_text(row.cause, 80)}", row.fraction) for row in losses)
+
+
+def _page(report: Report) -> str:
+    """Markdown as TensorBoard reads it, where a nested list is indented by four."""
+    return _NESTED.sub("    ", render_markdown([report]))

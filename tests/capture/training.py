@@ -1,0 +1,64 @@
+"""Small trainings for the tests of ``track``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import mfu_profiler
+
+QUICK: dict[str, Any] = {"warmup": 1, "timed": 2, "active": 2, "peak_tflops": 1.0, "quiet": True}
+"""Untouched 1, counted 2, warm-up 3, timed 4 and 5, prepared 6, profiled 7 and 8."""
+STEPS = 10
+"""Enough steps for the whole plan of ``QUICK`` and one beyond."""
+
+Step = Callable[[], object]
+
+
+class Mlp(nn.Module):
+    """8 -> 16 -> 8 with dropout: 2 x 128 multiply-adds per row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow, self.drop = nn.Linear(8, 16), nn.Linear(16, 8), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.narrow(self.drop(torch.relu(self.wide(x))))
+        return result
+
+
+def mlp_training(
+    model: nn.Module | None = None, *, called: nn.Module | None = None, rows: int = 4
+) -> tuple[nn.Module, Step]:
+    """(Model, one training step of it); ``called`` stands before it, compiled say."""
+    model = Mlp() if model is None else model
+    outer = model if called is None else called
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def step() -> None:
+        loss = outer(torch.randn(rows, 8)).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return model, step
+
+
+def weights_after(
+    make: Callable[[], tuple[nn.Module, Step]], out: Path | None, steps: int = STEPS
+) -> list[Tensor]:
+    """Weights after some steps from seed 0, tracked into a folder or not tracked."""
+    torch.manual_seed(0)
+    model, step = make()
+    block: AbstractContextManager[Any] = nullcontext()
+    if out is not None:
+        block = mfu_profiler.track(model, out=str(out), report="never", **QUICK)
+    with block:
+        for _ in range(steps):
+            step()
+    return [parameter.detach().clone() for parameter in model.parameters()]
