@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ImportError(f"mfu_profiler.{name} records training and needs torch: pip install torch") from error
+        raise ImportError(f"mfu_profiler.{name} needs torch: pip install torch") from error
 
 
 def __dir__() -> list[str]:

@@ -14,6 +14,7 @@ from mfu_profiler.analysis.op_roles import EVALUATE_FUNCTION
 from mfu_profiler.analysis.peak import DevicePeaks
 from mfu_profiler.analysis.report import PARTS, DeviceInfo, HostIdle, KernelRow, TraceInfo, WindowInfo
 from mfu_profiler.analysis.times import Times
+from mfu_profiler.analysis.unprofiled import unprofiled_steps
 from mfu_profiler.analysis.utilization import Utilization
 from mfu_profiler.analysis.windows import Windows
 from mfu_profiler.analysis.work import Work
@@ -201,7 +202,7 @@ def notes(
             else "kernels over 100 % of peak:"
             " Winograd and FFT execute fewer FLOP than their convolution counts"
         )
-    is_timed_without = timeline.live is not None and len(timeline.live.run.step_times_ns) > 0
+    is_timed_without = unprofiled_steps(timeline, windows) is not None
     if len(windows.averaged) == 1 and not is_timed_without:
         lines.append("one step only: its spread is unknown, and the first step after warm-up is often slower")
     if mode == "span":

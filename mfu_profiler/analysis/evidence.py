@@ -116,9 +116,10 @@ class Evidence:
         ops = self.timeline.ops
         return len(self._rows(ops, lambda name: name in ("aten::item", "aten::_local_scalar_dense"))) > 0
 
-    def is_live_cpu(self) -> bool:
-        """Whether a live run computed on its CPU."""
-        return self.times.is_cpu and self.timeline.live is not None
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the host itself was the device."""
+        return self.times.is_cpu
 
     def sampled_at(self, cause: str) -> tuple[str, ...]:
         """Where the launching thread was during a class of time, if a live run sampled it then."""

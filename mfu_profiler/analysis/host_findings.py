@@ -39,7 +39,7 @@ def host_bound(evidence: Evidence, host_idle: tuple[HostIdle, ...], share: float
         share: of the step.
 
     """
-    if evidence.is_live_cpu():
+    if evidence.is_cpu:
         return _between_ops(evidence, host_idle, share)
     launches, between_s = evidence.launches()
     texts = [f"{count_text(launches)} launches a step, {time_text(between_s)} apart (median)"]

@@ -43,24 +43,7 @@ def waterfall(
         unprofiled: steps of a live run, which the rows then are shares of.
 
     """
-    rows: list[tuple[str, float]] = []
-    if split is None:
-        rows.append(("compute", partition.compute))
-    else:
-        for cause in ("recomputation", "optimizer_matmul", "precision", "clocks", "uncounted_kernels"):
-            if value := getattr(split, cause):
-                rows.append((cause, value))
-        rows.append(("matmul_inefficiency", split.matmul_inefficiency))
-        rows.append(("other_kernels", partition.compute - split.busy - split.uncounted_kernels))
-    rows += [
-        ("communication", partition.communication),
-        ("copy", partition.copy),
-        ("idle_data_loading", partition.idle_data_loading),
-        ("idle_synchronization", partition.idle_synchronization),
-        ("idle_host", partition.idle_host),
-        ("idle_launch", partition.idle_launch),
-        ("idle_unexplained", partition.idle_unexplained),
-    ]
+    rows = _fractions(partition, split)
     end = [] if split is None else [("mfu", split.mfu)]
     if unprofiled is not None:
         *scaled, profiler = unprofiled.rows([*rows, *end])
@@ -74,3 +57,26 @@ def waterfall(
         )
         for cause, fraction in [("peak", 1.0), *rows, *end]
     )
+
+
+def _fractions(partition: Partition, split: ComputeSplit | None) -> list[tuple[str, float]]:
+    """Causes between the peak and the MFU, as fractions of the averaged windows."""
+    rows: list[tuple[str, float]] = []
+    if split is None:
+        rows.append(("compute", partition.compute))
+    else:
+        for cause in ("recomputation", "optimizer_matmul", "precision", "clocks", "uncounted_kernels"):
+            if value := getattr(split, cause):
+                rows.append((cause, value))
+        rows.append(("matmul_inefficiency", split.matmul_inefficiency))
+        rows.append(("other_kernels", partition.compute - split.busy - split.uncounted_kernels))
+    return [
+        *rows,
+        ("communication", partition.communication),
+        ("copy", partition.copy),
+        ("idle_data_loading", partition.idle_data_loading),
+        ("idle_synchronization", partition.idle_synchronization),
+        ("idle_host", partition.idle_host),
+        ("idle_launch", partition.idle_launch),
+        ("idle_unexplained", partition.idle_unexplained),
+    ]

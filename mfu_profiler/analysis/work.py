@@ -117,8 +117,22 @@ def host_work(timeline: Timeline, nesting: Nesting, is_leaf_formula: Bool, compu
         cost_op=rows.astype(np.int64),
         has_cost_op=is_leaf_formula[rows],
         is_communication=np.zeros(len(rows), np.bool_),
-        has_no_flop=timeline.by_name(ops.name, _op_has_no_flop, np.bool_)[rows],
+        has_no_flop=(
+            timeline.by_name(ops.name, _op_has_no_flop, np.bool_) | _holds(nesting, is_leaf_formula)
+        )[rows],
     )
+
+
+def _holds(nesting: Nesting, inner: Bool) -> Bool:
+    """Which ops hold one of some others: the FLOP of ``aten::linear`` are its ``aten::addmm``'s."""
+    holds = np.zeros(len(inner), np.bool_)
+    rows = np.flatnonzero(inner & nesting.has_parent)
+    while len(rows):
+        above = np.unique(nesting.parent[rows])
+        above = above[~holds[above]]
+        holds[above] = True
+        rows = above[nesting.has_parent[above]]
+    return holds
 
 
 def _kernels_without_flop(timeline: Timeline, kinds: ActivityKinds, joined: Attribution) -> Bool:

@@ -1,4 +1,4 @@
-"""Clock, power and temperature of the device, sampled from the timed phase to the end of the profiled window."""
+"""Clock, power and temperature of the device, from the timed phase to the end of the profiled window."""
 
 from __future__ import annotations
 

@@ -15,6 +15,8 @@ __all__ = ["closing_line"]
 
 def closing_line(session: Session) -> str:
     """Steps, their time, MFU over the whole run, pauses, and where the trace is."""
+    if session.window is None and not session.times.count:
+        return "mfu_profiler: no step was seen: no optimizer of this process stepped"
     wall_s = (time.time_ns() - session.started_ns) / 1e9
     parts = [f"{count_text(session.times.count)} steps in {time_text(wall_s)}"]
     lengths = session.times.plain_ns

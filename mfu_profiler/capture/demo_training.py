@@ -1,4 +1,4 @@
-"""What ``python -m mfu_profiler demo`` trains: a small GPT whose batches are made too slowly, in the main process."""
+"""What the command ``demo`` trains: a small GPT whose batches are made too slowly, in the main process."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""Step times as the device sees them: an event a step, read when it has passed, never waited for.
+"""Step times as the device sees them: an event a step, read when it has passed.
 
-The host runs ahead of the device, so its clock shows when a step was *enqueued*. Recording an event costs some
-microseconds and synchronizes nothing.
+The host runs ahead of the device, so its clock shows when a step was *enqueued*. Recording an event costs
+some microseconds and synchronizes nothing; only the end of a block waits for the last one.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -18,7 +19,10 @@ MOST_WAITING = 4096
 
 
 class DeviceClock:
-    """Times the steps of a run on an accelerator (CUDA, ROCm, XPU)."""
+    """Times the steps of a run on an accelerator (CUDA, ROCm, XPU).
+
+    An error of the device is the training's to report: here it only means that no more lengths come.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -30,18 +34,30 @@ class DeviceClock:
         """Record that the work of a step (its number) has been enqueued."""
         if self._is_capturing() or len(self._waiting) >= MOST_WAITING:
             return
-        event = self._module.Event(enable_timing=True)
-        event.record(self._module.current_stream(self._device))
-        self._waiting.append((step, event))
+        with suppress(RuntimeError):
+            event = self._module.Event(enable_timing=True)
+            event.record(self._module.current_stream(self._device))
+            self._waiting.append((step, event))
 
-    def finished(self) -> list[tuple[int, int]]:
-        """(Step, ns) of the steps that the device has finished since the last call; does not wait."""
-        lengths = []
-        while self._waiting and self._waiting[0][1].query():
-            step, event = self._waiting.popleft()
-            if self._last is not None and self._last[0] == step - 1:
-                lengths.append((step, round(self._last[1].elapsed_time(event) * 1e6)))
-            self._last = (step, event)
+    def finished(self, *, waits: bool = False) -> list[tuple[int, int]]:
+        """(Step, ns) of the steps that the device has finished since the last call.
+
+        Args:
+            waits: for all that are marked, at the end of a block. Otherwise the newest is left for the next
+                call, when it is known whether evaluation followed it.
+
+        """
+        lengths: list[tuple[int, int]] = []
+        if self._is_capturing():  # even asking whether an event has passed would break the user's capture
+            return lengths
+        with suppress(RuntimeError):
+            if waits and self._waiting:
+                self._waiting[-1][1].synchronize()
+            while len(self._waiting) > (0 if waits else 1) and self._waiting[0][1].query():
+                step, event = self._waiting.popleft()
+                last, self._last = self._last, (step, event)
+                if last is not None and last[0] == step - 1:
+                    lengths.append((step, round(last[1].elapsed_time(event) * 1e6)))
         return lengths
 
     def _is_capturing(self) -> bool:

@@ -16,7 +16,15 @@ from torch.optim import Optimizer
 
 from mfu_profiler.capture.patch import hidden
 
-__all__ = ["core_of", "is_wrapper", "module_of", "optimizers_of", "parameters_of", "with_wrapped"]
+__all__ = [
+    "core_of",
+    "instances_of",
+    "is_wrapper",
+    "module_of",
+    "optimizers_of",
+    "parameters_of",
+    "with_wrapped",
+]
 
 _Object = TypeVar("_Object")
 
@@ -55,7 +63,7 @@ def parameters_of(optimizer: Optimizer) -> Iterator[torch.Tensor]:
 
 def optimizers_of(model: nn.Module | None) -> list[Optimizer]:
     """The optimizers that hold at least one parameter of the model; without a model all there are."""
-    optimizers = _instances(Optimizer)
+    optimizers = instances_of(Optimizer)
     if model is None:
         return optimizers
     own = {id(parameter) for parameter in model.parameters()}
@@ -69,7 +77,7 @@ def module_of(optimizer: Optimizer) -> nn.Module | None:
     outermost module that they share; None where there is none.
     """
     held = {id(parameter) for parameter in parameters_of(optimizer)}
-    modules = [module for module in _instances(nn.Module) if "_modules" in module.__dict__]
+    modules = [module for module in instances_of(nn.Module) if "_modules" in module.__dict__]
     inner = {id(child) for module in modules for child in _children(module).values()}
     roots = [module for module in modules if id(module) not in inner and _holds_most(module, held)]
     if not roots:
@@ -94,8 +102,8 @@ def _children(module: nn.Module) -> dict[str, nn.Module | None]:
     return children if isinstance(children, dict) else {}
 
 
-def _instances(base: type[_Object]) -> list[_Object]:
-    """By type, not by isinstance: that may run code of proxies."""
+def instances_of(base: type[_Object]) -> list[_Object]:
+    """All that gc knows, found by type and not by isinstance: that may run code of proxies."""
     classes = set(_subclasses(base))
     return [one for one in gc.get_objects() if type(one) in classes]
 

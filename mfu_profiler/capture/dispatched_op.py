@@ -96,6 +96,7 @@ class OpCosts:
 
     def __init__(self) -> None:
         self._schemas: dict[OpOverload[..., Any], tuple[tuple[str, Any], ...]] = {}
+        self._by_call: dict[OpCall, Cost | None] = {}
 
     def may_cost(self, func: AnyOp, name: str) -> bool:
         """Whether calls of the op may have FLOP, or FLOP that nobody knows."""
@@ -118,16 +119,9 @@ class OpCosts:
         call = self._described(func, name, args, kwargs)
         if call is None:
             return None
-        fused = FUSED_LAYER_FORMULAS.get(name)
-        if fused is None:
-            cost = op_cost(call)
-            return None if cost is None else Cost(cost, matmul_dtype(call))
-        try:
-            return Cost(
-                fused.cost(call), widest_precision(dtype_at(call, index) or "" for index in fused.operands)
-            )
-        except NoCostError:
-            return None
+        if call not in self._by_call:  # layers are alike, and formulas take longer than this look-up
+            self._by_call[call] = _cost_of(call)
+        return self._by_call[call]
 
     def by_registry(
         self,
@@ -145,9 +139,10 @@ class OpCosts:
         target = (
             _triton_kernel(func, kwargs) if isinstance(func, HigherOrderOperator) else func._overloadpacket
         )
-        formula = _registered(target, load=has_formula(name))
-        if formula is None or is_capturing():
-            return None
+        is_ours = has_formula(name)
+        formula = _registered(target, load=is_ours)
+        if formula is None or is_capturing() or (is_ours and not all(map(_is_plain, args))):
+            return None  # torch takes a sparse matrix for a dense one
         flop = int(formula(*args, **kwargs, out_val=out))
         return Cost(_without_recomputed_scores(name, args, flop), _precision(args))
 
@@ -181,6 +176,18 @@ class OpCosts:
             )
             self._schemas[func] = schema
         return schema
+
+
+def _cost_of(call: OpCall) -> Cost | None:
+    fused = FUSED_LAYER_FORMULAS.get(call.name)
+    if fused is None:
+        cost = op_cost(call)
+        return None if cost is None else Cost(cost, matmul_dtype(call))
+    try:
+        precision = widest_precision(dtype_at(call, index) or "" for index in fused.operands)
+        return Cost(fused.cost(call), precision)
+    except NoCostError:
+        return None
 
 
 def _is_tensors(value: Any) -> bool:

@@ -11,12 +11,15 @@ from mfu_profiler.capture.torch_private import dynamo_has_compiled, graph_task, 
 
 __all__ = ["FlopCounter", "dynamo_has_compiled"]
 
+_COMPILED = "Dynamo has compiled code, whose FLOP cannot be seen"
+
 
 class FlopCounter:
-    """Counts the FLOP of what runs between ``start`` and ``stop`` on this thread, and on autograd's for it.
+    """Counts the FLOP of what runs between ``start`` and ``stop`` on this thread, and of its backwards.
 
-    Threads that the user's code starts are not seen: a dispatch mode belongs to one thread. A step in which
-    compiled code ran is not counted: it ran as ever, but its FLOP are seen only in part.
+    Threads that the user's code starts are not seen: a dispatch mode belongs to one thread. Nothing is
+    counted where Dynamo has compiled anything, or does so in the step: compiled code runs as ever, but is
+    seen only in part.
 
     Args:
         model: whose modules the count names; torch's wrappers (DDP, ...) are looked through.
@@ -54,7 +57,7 @@ class FlopCounter:
         if mode is None:
             return None
         if mode.is_counting and dynamo_has_compiled():
-            mode.failure = "compiled code ran in the step, whose FLOP cannot be seen"
+            mode.failure = _COMPILED
         mode.is_counting = False
         # Inside a backward pass the engine would put the mode back when it goes on.
         if self._is_stacked and top_mode() is mode and graph_task() is None:
@@ -77,6 +80,8 @@ class FlopCounter:
     def _obstacle(self) -> str | None:
         if self._mode is not None:
             return "this counter has been used"
+        if dynamo_has_compiled():
+            return _COMPILED
         if number_of_modes() > 0:
             return "another dispatch mode is active"
         if graph_task() is not None:

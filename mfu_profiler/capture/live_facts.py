@@ -1,4 +1,4 @@
-"""What only the live process knows, as the top-level member ``mfu_profiler`` of the trace; plain JSON values."""
+"""What only the live process knows, as the member ``mfu_profiler`` of the trace; plain JSON values."""
 
 from __future__ import annotations
 

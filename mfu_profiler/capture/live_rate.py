@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import torch
 
@@ -110,7 +111,7 @@ def live_peak_flop_per_s(
 ) -> float | None:
     """The peak that the live line divides by; None where none is known.
 
-    Given, else measured (CPU), else the datasheet's, in the precision given or in which most FLOP were counted.
+    Given, else measured (CPU), else the datasheet's, in the precision given or that of most counted FLOP.
     """
     if settings.peak_tflops is not None:
         return settings.peak_tflops * 1e12
@@ -151,6 +152,13 @@ def _main_precision(device: LiveDevice, count: FlopCount | None) -> Precision | 
     if count is None or not count.by_precision:
         return None
     name = max(count.by_precision, key=lambda precision: count.by_precision[precision])
-    if name == "fp32" and device.backend == "cuda" and torch.get_float32_matmul_precision() != "highest":
+    if name == "fp32" and (device.compute_capability or (0, 0)) >= (8, 0) and _allows_tf32(device):
         return "tf32"
     return next((known for known in PRECISIONS if known == name), None)
+
+
+def _allows_tf32(device: LiveDevice) -> bool:
+    """Asked of the newer setting (torch 2.9): once a program uses it, reading the older ones raises."""
+    matmul: Any = torch.backends.cuda.matmul
+    allowed = getattr(matmul, "fp32_precision", None)
+    return device.backend == "cuda" and bool(matmul.allow_tf32 if allowed is None else allowed == "tf32")

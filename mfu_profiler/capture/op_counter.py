@@ -77,7 +77,7 @@ class OpCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch do
         self._costs = OpCosts()
         self._tally = FlopTally()
         self._makers: dict[int, list[tuple[int, str | None]]] = {}
-        """By thread, in order: sequence numbers of autograd nodes, and the module of the op that made each."""
+        """By thread, in order: sequence numbers of autograd nodes, and the module of each one's op."""
         self._optimizers: dict[int, list[tuple[int | None, int]]] = {}
         """By thread, for each optimizer step under way: the graph task and how many modules called it."""
         self._known_ops: dict[AnyOp, tuple[str, bool]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ __all__ = ["Prepared", "Profiling"]
 _LOG = logging.getLogger("mfu_profiler")
 
 Prepared = Literal["ready", "later", "never"]
+LONGEST_WAIT_S = 10.0
+"""Another thread waits so long for the recorded one to end the recording; the recorded one may be waiting for it."""
 
 
 class Profiling:
@@ -35,16 +38,23 @@ class Profiling:
         self.first_step: int | None = None
         self.last_step: int | None = None
         self.notes: list[str] = []
+        self._unwanted_because: str | None = None
 
     @property
     def is_recording(self) -> bool:
         """Whether there is a recording that has begun and has not been exported."""
-        return self._recording is not None and self._recording.is_started
+        recording = self._recording
+        return recording is not None and recording.is_started and not recording.is_taken
 
     @property
     def is_active(self) -> bool:
         """Whether torch's profiler is ours at the moment, warming up included."""
         return self._recording is not None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this thread can end the recording: only the recorded one can."""
+        return self._recording is None or self._recording.is_here
 
     def prepare(self) -> Prepared:
         """Warm the profiler up; ``later`` while another one runs."""
@@ -79,24 +89,40 @@ class Profiling:
             self.first_step = step
             self._sampler = StackSampler(threading.get_ident())
             self._sampler.start()
-        recording.mark(step)
-        self.last_step = step
+        if recording.is_here:
+            recording.mark(step)
+            self.last_step = step
         return True
 
-    def is_long(self, now_ns: int) -> bool:
-        """Whether the window has lasted long enough, however few steps it holds."""
-        return self._recording is not None and self._recording.is_long(now_ns)
+    def cut_because(self, now_ns: int) -> str | None:
+        """Why the window must end at once, however few steps it holds; None where it need not."""
+        recording = self._recording
+        if recording is None or not recording.is_here or recording.is_taken:
+            return None
+        return "it had lasted a minute" if recording.is_long(now_ns) else self._unwanted_because
+
+    def end_elsewhere(self, because: str) -> None:
+        """Have the recorded thread end the recording, and wait for it; where it does not, give the recording up."""
+        self._unwanted_because = because
+        recording, limit_s = self._recording, time.monotonic() + LONGEST_WAIT_S
+        while recording is not None and self._recording is recording and time.monotonic() < limit_s:
+            if recording.thread is None or not recording.thread.is_alive():
+                break
+            time.sleep(0.005)
+        if recording is not None and self._recording is recording:
+            recording.give_up()
+            if self._sampler is not None:
+                self._sampler.stop()
+            self.first_step = None
+            self._note(f"the profiled window is lost: {because}, and the profiled thread did not end it")
 
     def stop(self) -> dict[str, Any] | None:
         """End the recording; returns the stack samples as JSON."""
-        sampler, self._sampler = self._sampler, None
-        stacks = None
-        if sampler is not None:
-            sampler.stop()
-            stacks = sampler.to_json()
+        if self._sampler is not None:
+            self._sampler.stop()
         if self._recording is not None:
             self._recording.stop()
-        return stacks
+        return None if self._sampler is None else self._sampler.to_json()
 
     def export(self, path: Path) -> None:
         """Write what was recorded.
@@ -105,14 +131,17 @@ class Profiling:
             OSError, RuntimeError: it cannot be written.
 
         """
-        recording, self._recording = self._recording, None
-        if recording is not None:
-            recording.export(path)
+        if self._recording is not None:
+            self._recording.export(path)
+            self._recording = None
             if not path.exists() or not path.stat().st_size:
                 raise OSError(f"torch wrote no trace to {path}")  # Kineto only logs a full disk
 
     def drop(self) -> None:
         """End without a trace: tracking ends, or the block ended while the profiler was warming up."""
+        recording = self._recording
+        if recording is None or not recording.may_stop:
+            return
         with suppress(RuntimeError):
             self.stop()
         self._recording = None

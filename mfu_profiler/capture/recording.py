@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,9 +16,10 @@ from typing import Any
 import torch
 from torch._C._autograd import _profiler_enabled
 from torch.autograd import profiler as autograd_profiler
-from torch.profiler import ProfilerActivity, record_function
+from torch.profiler import ProfilerAction, ProfilerActivity, record_function
 from torch.profiler.profiler import _KinetoProfile
 
+from mfu_profiler.capture.discover import instances_of
 from mfu_profiler.capture.settings import Settings
 
 __all__ = ["LONGEST_WINDOW_NS", "Recording", "another_profiler_runs"]
@@ -31,8 +33,27 @@ _ACTIVITIES = {"cuda": "CUDA", "xpu": "XPU"}
 
 
 def another_profiler_runs() -> bool:
-    """Whether somebody else is profiling in this process; Kineto serves one at a time."""
-    return _profiler_enabled() or autograd_profiler._is_profiler_enabled
+    """Whether somebody else is profiling in this process, or warming up; Kineto serves one at a time.
+
+    A profiler that warms up is told by nothing but its object. To prepare ours then would take Kineto's session
+    away from it, and the process ends by a segmentation fault when it stops (torch 2.13).
+    """
+    return _profiler_enabled() or _another_has_session()
+
+
+def _another_has_session() -> bool:
+    return autograd_profiler._is_profiler_enabled or _another_warms_up()
+
+
+def _another_warms_up() -> bool:
+    plain: list[Any] = instances_of(autograd_profiler.profile)
+    if any(getattr(one, "entered", False) and getattr(one, "kineto_results", 0) is None for one in plain):
+        return True
+    scheduled: list[Any] = instances_of(torch.profiler.profile)
+    return any(  # with acc_events one object serves all cycles, and keeps the results of the last
+        getattr(one, "acc_events", False) and getattr(one, "current_action", None) is ProfilerAction.WARMUP
+        for one in scheduled
+    )
 
 
 def memory_short(device: torch.device) -> str | None:
@@ -65,6 +86,12 @@ class Recording:
         self.is_started = False
         self.started_ns = 0
         self.is_stopped = False
+        self._is_exported = False
+        self.thread: threading.Thread | None = None
+        """Which one is recorded; only it can end the recording: another one would stop nothing, and the export of
+        nothing is a segmentation fault (torch 2.13)."""
+        self.is_taken = False
+        """Whether somebody else's profiler has taken Kineto's session from this one."""
 
     def prepare(self) -> None:
         """The profiler's own warm-up: what it records until ``start`` is dropped."""
@@ -75,6 +102,17 @@ class Recording:
         """From here on everything is recorded."""
         self._profiler.start_trace()
         self.is_started, self.started_ns = True, time.time_ns()
+        self.thread = threading.current_thread()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the thread that can end it."""
+        return self.thread in (None, threading.current_thread())
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether it can be ended here and now, without taking the session away from who has taken it from us."""
+        return self.is_here and not (self.is_taken and _another_has_session())
 
     def mark(self, step: int) -> None:
         """A step begins, and the one before it ends."""
@@ -95,12 +133,28 @@ class Recording:
         self._close_mark()
         if not self.is_started:  # Kineto wants a warm-up to be followed by a trace
             self._profiler.start_trace()
+        elif self.is_taken:  # to stop without a session is a crash, too
+            self._own._prepare_trace()
         self._profiler.stop_trace()
 
+    def give_up(self) -> None:
+        """It cannot be ended from here; as far as torch's Python code knows, it is over."""
+        self.is_taken = True
+        self._intruders.stop()
+        stopped: Any = autograd_profiler._run_on_profiler_stop
+        stopped()
+        self._own.entered = False
+
     def export(self, path: Path) -> None:
-        """Write what was recorded as plain JSON, and let go of it."""
-        self._profiler.export_chrome_trace(str(path))
+        """Write what was recorded as plain JSON, and let go of it; torch can do so once."""
+        if not self._is_exported:  # else an earlier call was interrupted
+            self._is_exported = True
+            self._profiler.export_chrome_trace(str(path))
         self._profiler.profiler = None
+
+    @property
+    def _own(self) -> Any:
+        return self._profiler.profiler
 
     def _close_mark(self) -> None:
         if self._mark is not None:

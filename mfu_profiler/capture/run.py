@@ -150,14 +150,17 @@ class Run:
 
         return tracked
 
-    def _close(self, ended: str | None) -> None:
+    def give_way(self) -> None:
+        """Another block of this process wants to track. This one goes on, so that one will not."""
+
+    def _close(self, ended: str | None, *, is_quiet: bool = False) -> None:
         if not self._is_open:
             return
         self._is_open = False
         try:
             if self._session is not None:
                 self._session.close(ended)
-                if self._session.is_shown:
+                if self._session.is_shown and not is_quiet:
                     show(closing_line(self._session))
         except Exception as error:
             _LOG.warning("the run could not be closed: %s: %s", type(error).__name__, error)

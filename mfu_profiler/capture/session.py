@@ -31,6 +31,7 @@ from mfu_profiler.capture.session_facts import session_facts
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.capture.step_times import StepTimes
 from mfu_profiler.capture.steps import Step, StepDetector
+from mfu_profiler.capture.torch_private import is_capturing
 from mfu_profiler.capture.watch import Watch, optimizers_of
 from mfu_profiler.capture.window import Window
 from mfu_profiler.trace.live_file import step_marks_trace
@@ -38,8 +39,9 @@ from mfu_profiler.trace.live_file import step_marks_trace
 __all__ = ["Session"]
 
 _LOG = logging.getLogger("mfu_profiler")
-POSTPONED_STEPS = 10
-"""So many steps later the profiler is tried again where another one is running."""
+POSTPONED_STEPS = 7
+"""So many steps later the profiler is tried again where another one is running: a prime, not to keep step with a
+schedule that repeats."""
 MOST_KEPT_STEPS = 1000
 """Steps whose times are kept for the trace of a block that is never profiled."""
 WHOLE_STEP_FRACTION = 0.05
@@ -102,6 +104,7 @@ class Session:
         """The block is over, and its report is waited for; ``ended`` names the exception that ended it."""
         try:
             if not self.is_over:
+                self._end_elsewhere("the block ended")
                 self._finish(ended)
         except Exception as error:
             self.fail(error)
@@ -159,7 +162,7 @@ class Session:
             self.detector.has_optimizer = bool(optimizers_of(model))  # asks the garbage collector: once
         self._thread = threading.get_ident()
         self._settle(self.detector.forward(now_ns, trains=trains, evaluates=not model.training))
-        if self._is_long(now_ns):
+        if not self._waiting and self._must_end(now_ns):
             self._hand_over(self._mark)
         self.counting.on_forward(args, kwargs, trains=trains)
 
@@ -182,10 +185,13 @@ class Session:
     # Steps --------------------------------------------------------------------------------------
 
     def _settle(self, step: Step | None) -> None:
-        """Act on a finished step, on the thread that trains only: modes and marks belong to a thread."""
+        """Act on a finished step, on the thread that trains only: modes and marks belong to a thread.
+
+        Not while it captures a CUDA graph: a profiler that starts or ends then would break the capture.
+        """
         if step is not None:
             self._waiting.append(step)
-        while self._waiting and threading.get_ident() == self._thread:
+        while self._waiting and threading.get_ident() == self._thread and not is_capturing():
             step = self._waiting.popleft()
             self._take(step)
             self._enter(step.number + 1)
@@ -195,15 +201,16 @@ class Session:
         self.times.add(step, self._phase, own_ns)
         self.counting.step_ended()
         if self.window is not None and self.window.device_clock is not None:
-            self.window.device_clock.mark(step.number)
+            if not self._waiting:  # the end of a step that had to wait here has passed unmarked
+                self.window.device_clock.mark(step.number)
             self.read_device_clock()
         if self._phase not in (Phase.PROFILED, Phase.REST) and len(self._kept) < MOST_KEPT_STEPS:
             self._kept.append((step.number, step.start_ns, step.end_ns))
 
-    def read_device_clock(self) -> None:
-        """Take the step lengths that the device has finished."""
+    def read_device_clock(self, *, waits: bool = False) -> None:
+        """Take the step lengths that the device has finished, or those of all steps so far."""
         if self.window is not None and self.window.device_clock is not None:
-            for number, length_ns in self.window.device_clock.finished():
+            for number, length_ns in self.window.device_clock.finished(waits=waits):
                 self.times.add_device(number, length_ns)
 
     # Phases -------------------------------------------------------------------------------------
@@ -240,7 +247,7 @@ class Session:
             self._rest_from(step)
 
     def _profile(self, window: Window, step: int) -> None:
-        if self._is_long(time.time_ns()):
+        if self._must_end(time.time_ns()):
             self._hand_over(None)
         elif not window.profiling.begin_step(step):
             self._rest_from(step)
@@ -248,11 +255,11 @@ class Session:
     def _rest_from(self, step: int) -> None:
         self.plan, self._phase = self.plan.cut(step), Phase.REST
 
-    def _is_long(self, now_ns: int) -> bool:
-        is_long = self.window is not None and self.window.profiling.is_long(now_ns)
-        if is_long:
-            self.notes.append("the profiled window was cut short: it had lasted a minute")
-        return is_long
+    def _must_end(self, now_ns: int) -> bool:
+        because = self.window.profiling.cut_because(now_ns) if self.window is not None else None
+        if because is not None:
+            self.notes.append(f"the profiled window was cut short: {because}")
+        return because is not None
 
     @property
     def _mark(self) -> int | None:
@@ -268,15 +275,30 @@ class Session:
 
     # The end of the profiled window, and of the block -------------------------------------------
 
+    @_guarded
     def _give_way(self) -> None:
-        """The user starts a profiler while ours runs."""
-        self.notes.append("the profiled window was cut short: another profiler was started")
-        self._hand_over(self._mark)
+        """The user starts a profiler while ours runs, or warms up: then there is nothing yet, and time to wait."""
+        because, profiling = "another profiler was started", self._look_around().profiling
+        if not profiling.is_here:
+            self._end_elsewhere(because)
+        elif profiling.is_recording:
+            self.notes.append(f"the profiled window was cut short: {because}")
+            self._hand_over(self._mark)
+        else:
+            profiling.drop()
+            self.plan, self._phase = self.plan.postponed(POSTPONED_STEPS), Phase.TIMED
+
+    def _end_elsewhere(self, because: str) -> None:
+        """Where another thread is recorded, it must end that at its next event."""
+        if self.window is not None and not self.window.profiling.is_here:
+            self.window.profiling.end_elsewhere(because)
 
     def _hand_over(self, unfinished: int | None, ended: str | None = None) -> None:
         """Args: unfinished: number of the last mark, where it is not a whole step."""
         window = self._look_around()
         self._rest_from(self.times.count + 1)
+        if not window.profiling.is_here:
+            return
         if not window.profiling.is_recording:
             window.profiling.drop()
             return
@@ -294,6 +316,8 @@ class Session:
             self._take(self._waiting.popleft())
         self.counting.leave()
         self._find_model()
+        if self.window is None and not self.times.count:
+            return  # neither a model nor a step: nothing to report on
         window = self._look_around()
         where = None if ended is None else f"{ended} in step {self.times.count + 1}"
         if window.profiling.is_recording:

@@ -33,7 +33,7 @@ def session_facts(
         stacks: samples of the training thread's Python stack.
 
     """
-    session.read_device_clock()
+    session.read_device_clock(waits=True)  # where there was a profiler, it has waited for the device already
     detector, times = session.detector, session.times
     run = RunFacts(
         mode=detector.mode,

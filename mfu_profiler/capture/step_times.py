@@ -1,4 +1,4 @@
-"""How long steps take: a sliding window for the live line, and all of them for the report and the closing line."""
+"""How long steps take: a sliding window for the live line, all of them for report and closing line."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ PAUSE_OVER_MEDIAN = 3.0
 
 _UNDISTURBED = frozenset({Phase.WARMUP, Phase.TIMED, Phase.PREPARED, Phase.REST})
 """Phases whose steps the live line shows; the others compile, count or profile."""
+_EARLY = frozenset({Phase.UNTOUCHED, Phase.WARMUP})
 _PLAIN = frozenset({Phase.TIMED, Phase.REST})
 """Phases that nothing of ours disturbs."""
 
@@ -29,8 +30,8 @@ _PLAIN = frozenset({Phase.TIMED, Phase.REST})
 class StepTimes:
     """Lengths of the steps of one run, evaluation and our own work taken out.
 
-    On an accelerator the lengths for report and closing line come from the device's clock, one step later, because
-    the host only shows when a step was enqueued.
+    On an accelerator the lengths for report and closing line come from the device's clock, one step later,
+    because the host only shows when a step was enqueued.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class StepTimes:
         self._timed: list[int] = []
         self._plain = array("q")
         self._early: list[int] = []
+        self._early_device: list[int] = []
         self._recent: deque[int] = deque(maxlen=MOST_LIVE_STEPS)
         self._expected: dict[int, Phase] = {}
 
@@ -63,7 +65,7 @@ class StepTimes:
         length = step.end_ns - step.start_ns - step.evaluation_ns - own_ns
         if phase in _UNDISTURBED:
             self._recent.append(length)
-        if phase in (Phase.UNTOUCHED, Phase.WARMUP):
+        if phase in _EARLY:
             self._early.append(length)
         if not self.has_device_clock:
             self._file(length, phase, is_whole=not step.evaluation_ns)
@@ -79,6 +81,8 @@ class StepTimes:
         phase = self._expected.pop(number, None)
         if phase is not None:
             self._file(length_ns, phase, is_whole=True)
+            if phase in _EARLY:
+                self._early_device.append(length_ns)
 
     def _file(self, length: int, phase: Phase, *, is_whole: bool) -> None:
         if phase in _PLAIN:
@@ -94,7 +98,7 @@ class StepTimes:
     @property
     def early_ns(self) -> list[int]:
         """Lengths of the steps before the timed ones, without the first where there are others; ns."""
-        return without_pauses(self._early[1:] or self._early)
+        return without_pauses(self._early_device or self._early[1:] or self._early)
 
     @property
     def plain_ns(self) -> list[int]:

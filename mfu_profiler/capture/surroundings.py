@@ -71,7 +71,8 @@ def device_of(model: nn.Module | None) -> torch.device:
             return device
     for kind in ("cuda", "xpu"):
         module = getattr(torch, kind)
-        if model is None and module.is_available():
+        # Only one that the program uses already: asking another would put a context into its memory.
+        if model is None and module.is_available() and module.is_initialized():
             return torch.device(kind, module.current_device())
     return torch.device("cpu")
 
@@ -90,7 +91,7 @@ def _rank() -> int | None:
 
 
 def _files(folder: Path, rank: int | None) -> TraceFiles | None:
-    """Names of this run's files, in a folder that exists and can be written; None, said once, where it cannot."""
+    """Names of this run's files, in a folder that can be written; None, said once, where it cannot."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

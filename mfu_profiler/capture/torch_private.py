@@ -1,13 +1,10 @@
-"""What torch knows but keeps to itself: the functions of ``torch._C`` that counting needs, with types.
-
-All exist from torch 2.4 to 2.13.
-"""
+"""What torch knows but keeps to itself: the functions of ``torch._C`` that counting needs, with types."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch._ops import HigherOrderOperator, OpOverload
@@ -27,7 +24,7 @@ __all__ = [
     "top_mode",
 ]
 
-AnyOp = OpOverload[..., Any] | HigherOrderOperator
+AnyOp: TypeAlias = "OpOverload[..., Any] | HigherOrderOperator"
 """What a dispatch mode is called with."""
 
 _C: Any = torch._C
@@ -88,12 +85,13 @@ def top_mode() -> object:
 
 
 def is_composite(func: AnyOp, args: Sequence[object]) -> bool:
-    """Whether torch runs the op as a composite of other ops on the device of these arguments."""
-    if not isinstance(func, OpOverload):
+    """Whether torch runs the op as a composite of other ops on these arguments."""
+    tensors = _tensors(args)
+    if not isinstance(func, OpOverload) or any(map(_has_kernels_of_its_own, tensors)):
         return False
     overload: Any = func
     has_kernel, name = _C._dispatch_has_kernel_for_dispatch_key, overload.name()
-    devices = {item.device.type for item in _tensors(args)}
+    devices = {tensor.device.type for tensor in tensors}
     return bool(has_kernel(name, _COMPOSITE)) and not any(
         has_kernel(name, _C._dispatch_key_for_device(device)) for device in devices
     )
@@ -108,6 +106,11 @@ def parts_of_composite(func: AnyOp, args: Sequence[object], kwargs: dict[str, An
 def is_capturing() -> bool:
     """Whether a CUDA graph is being captured, so that no device memory may be read."""
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def _has_kernels_of_its_own(tensor: torch.Tensor) -> bool:
+    """Nested, sparse and quantized tensors do, which take precedence over composites."""
+    return tensor.is_nested or tensor.is_quantized or tensor.layout is not torch.strided
 
 
 def _tensors(values: Sequence[object]) -> list[torch.Tensor]:

@@ -87,6 +87,7 @@ def _blocks(core: nn.Module) -> list[nn.Module] | None:
         module
         for module in lists[0][0].modules()
         if isinstance(module, nn.ModuleList) and len(module) > 1 and _are_alike(list(module))
+        if any(weight.ndim > 1 for weight in module.parameters())
     ]
     return None if experts else lists[0]
 

@@ -27,7 +27,8 @@ from mfu_profiler.cli.finish_live import finish_live
 from mfu_profiler.cli.output import discard_stdout, print_error
 from mfu_profiler.cli.peaks import peaks
 from mfu_profiler.cli.report import report
-from mfu_profiler.cli.run import Script, run
+from mfu_profiler.cli.run import run
+from mfu_profiler.cli.script import Script
 from mfu_profiler.errors import MfuProfilerError, OptionError
 from mfu_profiler.version import __version__
 
@@ -73,7 +74,7 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status; never raises.
+    """Runs the command line and returns its exit status; raises only what a script raises that ``run`` runs.
 
     Args:
         arguments: the words after the program's name; ``sys.argv[1:]`` by default.

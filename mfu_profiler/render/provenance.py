@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from mfu_profiler.analysis.report import FlopInfo, Report, WindowInfo
@@ -23,6 +24,8 @@ __all__ = ["device_text", "provenance"]
 _MOST_WINDOWS = 4
 """Windows of one role that are named; the rest are counted."""
 _MOST_MODULES = 5
+_LAYER = re.compile(r"(?<=\.)\d+(?=\.|$)")
+"""A number within a module's name; the first is that of a layer: ``blocks.3.mlp.0``."""
 
 _WORDS = (
     "MFU: FLOP the model needs / (step time x peak). HFU: FLOP run",
@@ -109,17 +112,21 @@ def _flop(report: Report) -> list[str]:
 
 
 def _modules(flop: FlopInfo) -> list[str]:
-    """The modules with most FLOP of their own, as a live run counted them."""
-    executed = [(row.name, row.forward + row.backward + row.recomputed) for row in flop.by_module]
-    total = sum(count for _, count in executed)
+    """The modules with most FLOP of their own, as a live run counted them; layers together."""
+    executed: dict[str, float] = {}
+    for row in flop.by_module:
+        name = _LAYER.sub("*", row.name, count=1)
+        executed[name] = executed.get(name, 0) + row.forward + row.backward + row.recomputed
+    total = sum(executed.values())
     if not total:
         return []
-    largest = [
+    largest = sorted(executed.items(), key=lambda item: -item[1])[:_MOST_MODULES]
+    shares = [
         f"{shown_text(name, 60) or 'the model itself'} {percent_text(count / total)}"
-        for name, count in executed[:_MOST_MODULES]
+        for name, count in largest
         if count
     ]
-    return [f"by module: {', '.join(largest)}"]
+    return [f"by module: {', '.join(shares)}"]
 
 
 def _analytic(flop: FlopInfo) -> list[str]:

@@ -5,8 +5,8 @@
     {                                        {"mfu_profiler": {...},
       "schemaVersion": 1, ...        -->       "schemaVersion": 1, ...
 
-The live facts are spliced in here and not through torch's ``add_metadata_json``: that drops what is added after
-the profiler has stopped, and turns every backslash into a slash, which breaks JSON's own escapes.
+The live facts are spliced in here and not through torch's ``add_metadata_json``: that drops what is added
+after the profiler has stopped, and turns every backslash into a slash, which breaks JSON's own escapes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["BLOCK_MARK", "LIVE_KEY", "step_marks_trace", "write_live_trace"]
 LIVE_KEY = "mfu_profiler"
 BLOCK_MARK = "mfu_profiler.block"
 """The annotation that covers a block without a profile."""
-_COMPRESSION_LEVEL = 4
-"""Of 9: three times as fast as the default of 9 and 10 % larger, measured on a 60 MB trace."""
+_COMPRESSION_LEVEL = 5
+"""A 35 MB trace of an A100 took 0.24 s to 1.9 MB here, and 1.0 s to 1.6 MB with Python's default of 9."""
 _HEAD_BYTE = 4096
 
 
@@ -54,7 +54,7 @@ def write_live_trace(raw: Path, live: dict[str, Any], target: Path) -> None:
         raise
 
 
-def _splice(source: IO[bytes], live: dict[str, Any], sink: IO[bytes], name: str) -> None:
+def _splice(source: IO[bytes], live: dict[str, Any], sink: gzip.GzipFile, name: str) -> None:
     head = source.read(_HEAD_BYTE)
     body = head.lstrip()
     if not body.startswith(b"{"):
@@ -74,7 +74,7 @@ def step_marks_trace(
     thread: int,
     torch_version: str,
 ) -> dict[str, Any]:
-    """A trace that holds only marks, of the block and its steps: all that a block too short to be profiled leaves.
+    """A trace that holds only marks, of the block and its steps: what a block too short for a profile leaves.
 
     Args:
         steps: (number from 1, start, end) of each; epoch ns.

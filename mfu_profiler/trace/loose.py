@@ -1,4 +1,4 @@
-"""Values of unknown JSON as what they should be: a function gives the value, or None where it is something else.
+"""Values of unknown JSON as what they should be: a function gives the value, or None where it is another.
 
 Booleans are no numbers, NaN and infinity are none, and everything has a largest size: the file may come from
 anywhere.
@@ -31,7 +31,7 @@ __all__ = [
 
 MOST_ITEMS = 1_000_000
 """Entries of a list that are looked at: a sample each 10 ms for three hours."""
-_MOST_TEXTS = 1_000
+_MOST_TEXTS = 100
 _LONGEST_TEXT = 2_000
 """Characters."""
 _LIMIT = 2**62

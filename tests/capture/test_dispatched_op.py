@@ -104,7 +104,9 @@ def test_keyword_arguments_are_read() -> None:
     assert cost.flop.causal_model_flop == cost.flop.model_flop // 2 == 2 * 2 * 4 * 4 * 8
 
 
-@pytest.mark.parametrize("name", ["aten::mm", "c10d::allreduce_", "_c10d_functional::all_reduce", "prims::mul"])
+@pytest.mark.parametrize(
+    "name", ["aten::mm", "c10d::allreduce_", "_c10d_functional::all_reduce", "prims::mul"]
+)
 def test_torchs_own_ops_are_not_foreign(name: str) -> None:
     assert not is_foreign(name)
 

@@ -42,5 +42,6 @@ def test_a_trace_keeps_it_as_json() -> None:
     kept = json.loads(json.dumps(PLAIN.to_json()))
     assert kept == {
         "forward": 10, "backward": 20, "recomputed": 5, "optimizer": 3, "causal_model": None,
-        "by_precision": {"bf16": 30, "fp32": 8}, "by_module": [["a", 10, 20, 5]], "uncounted": {"mylib::op": 1},
+        "by_precision": {"bf16": 30, "fp32": 8}, "by_module": [["a", 10, 20, 5]],
+        "uncounted": {"mylib::op": 1},
     }  # fmt: skip

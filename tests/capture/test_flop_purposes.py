@@ -17,7 +17,7 @@ from .counted_models import Mlp, count_announced, matmul  # noqa: E402
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum left out: what matters is the Newton-Schulz iteration, X <- (a + b A + c A^2) X with A = X X^T."""
+    """Without momentum: the Newton-Schulz iteration X <- (a + b A + c A^2) X, with A = X X^T."""
 
     rounds = 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -145,3 +146,25 @@ def test_two_backwards_of_a_step_are_judged_apart() -> None:
     once = matmul(5, 8, 8)
     assert (counted.forward, counted.recomputed) == (2 * once, once)
     assert counted.backward == once + 2 * once + 4 * once
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # inner forwards run without grad
+def test_what_the_engine_moves_to_a_thread_of_its_own_is_counted_alike() -> None:
+    """Beyond 60 backwards inside each other it does, as it does with all work of an accelerator."""
+    depth = 70
+    layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(depth))
+    threads = set()
+
+    def region(number: int, x: Any) -> Any:
+        threads.add(threading.get_ident())
+        if number == depth:
+            return x
+        return checkpoint(lambda x: region(number + 1, layers[number](x).tanh()), x, use_reentrant=True)
+
+    x = torch.randn(2, 4, requires_grad=True)
+    counted = count(layers, lambda: region(0, x).sum().backward())
+    once = matmul(2, 4, 4)
+    assert len(threads) > 1
+    assert counted.by_module == tuple(
+        (str(number), once, 2 * once, (number + 1) * once) for number in range(depth)
+    )
