@@ -1,8 +1,9 @@
-"""What the command ``demo`` trains: a small GPT whose batches are made too slowly, in the main process."""
+"""What ``python -m mfu_profiler demo`` trains: a small GPT whose batches are made too slowly, in the main process."""
 
 from __future__ import annotations
 
-import time
+import random
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -11,24 +12,38 @@ from torch.utils.data import DataLoader, Dataset
 
 from mfu_profiler.capture.run import Run, track
 
-__all__ = ["DECODE_S", "STEPS", "train_demo"]
+__all__ = ["STEPS", "Gpt", "SlowText", "demo_device", "train_demo"]
 
-VOCABULARY, CONTEXT, WIDTH, HEADS, LAYERS, BATCH = 256, 128, 192, 6, 4, 8
-STEPS = 34
-DECODE_S = 0.004
-"""The deliberate bottleneck: what one sample takes to decode."""
+VOCABULARY, CONTEXT, WIDTH, HEADS, LAYERS, BATCH = 256, 128, 128, 4, 4, 8
+WARMUP, TIMED, ACTIVE = 3, 12, 5
+STEPS = 2 + WARMUP + TIMED + 1 + ACTIVE + 2
+"""Untouched, counted, warm-up, timed, prepared, profiled, and two more."""
+MERGES = 60
+"""How slow the tokenizer is: it goes through the text once for each."""
+
+_WORDS = "the quick brown fox jumps over a lazy dog while seven small pandas quietly share bamboo".split()
 
 
-class _Characters(Dataset[Tensor]):
-    """Random characters that take their time, as images do that are decoded when they are asked for."""
+class SlowText(Dataset[Tensor]):
+    """Random sentences, tokenized when they are asked for: the deliberate bottleneck."""
 
     def __len__(self) -> int:
         return 100_000
 
     def __getitem__(self, index: int) -> Tensor:
-        time.sleep(DECODE_S)
-        generator = torch.Generator().manual_seed(index)
-        return torch.randint(VOCABULARY, (CONTEXT + 1,), generator=generator)
+        text = " ".join(random.Random(index).choices(_WORDS, k=CONTEXT))
+        return torch.tensor(_tokenized(text)[: CONTEXT + 1])
+
+
+def _tokenized(text: str) -> list[int]:
+    """Byte-pair encoding as nobody should write it: in pure Python, one pass over the text for each merge."""
+    tokens = list(text.encode())
+    for merge in range(MERGES):
+        pair = (ord("a") + merge % 26, ord("e"))
+        for place, found in enumerate(pairwise(tokens)):
+            if found == pair:
+                tokens[place] = 128 + merge
+    return tokens
 
 
 class _Block(nn.Module):
@@ -63,13 +78,17 @@ class Gpt(nn.Module):
         return cast(Tensor, self.head(self.blocks(x)))
 
 
-def train_demo(out: str) -> Run:
-    """Train for ``STEPS`` steps on what this machine has; returns the finished run."""
-    device = "cuda" if torch.cuda.is_available() else "xpu" if torch.xpu.is_available() else "cpu"
+def demo_device() -> str:
+    """The accelerator of this machine, else its CPU."""
+    return "cuda" if torch.cuda.is_available() else "xpu" if torch.xpu.is_available() else "cpu"
+
+
+def train_demo(out: str, device: str) -> Run:
+    """Train for ``STEPS`` steps; returns the finished run."""
     model = Gpt().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
-    batches = iter(DataLoader(_Characters(), batch_size=BATCH))
-    with track(model, warmup=3, timed=12, active=5, out=out, report="exit", quiet=True) as run:
+    batches = iter(DataLoader(SlowText(), batch_size=BATCH))
+    with track(model, warmup=WARMUP, timed=TIMED, active=ACTIVE, out=out, report="exit", quiet=True) as run:
         for _ in range(STEPS):
             tokens = next(batches).to(device)
             logits = model(tokens[:, :-1])

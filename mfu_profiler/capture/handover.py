@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -22,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mfu_profiler.capture.messages import warn
+from mfu_profiler.errors import TraceFormatError
 from mfu_profiler.trace.live_file import write_live_trace
 
 __all__ = ["Finisher", "TraceFiles"]
 
-_LOG = logging.getLogger("mfu_profiler")
 _LONGEST_ERROR = 400
 
 
@@ -93,13 +93,16 @@ class Finisher:
                 encoding="utf-8",
                 errors="replace",
                 env=_environment(),
+                cwd=self._files.folder,  # -m looks for modules there first: no queue.py of the user's
                 start_new_session=True,  # Ctrl-C is meant for the training
             )
-        except OSError as error:
-            self._fail(f"no process for the report could be started: {error.strerror or error}")
+        except (OSError, TypeError, ValueError) as error:  # an embedded interpreter has no sys.executable
             self._write_here(live)
+            self._fail(f"no process for the report could be started: {error}")
             return
-        self._thread = threading.Thread(target=self._listen, name="mfu_profiler report", daemon=True)
+        self._thread = threading.Thread(
+            target=self._listen, args=(live,), name="mfu_profiler report", daemon=True
+        )
         self._thread.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -119,14 +122,15 @@ class Finisher:
                 command += ["--tensorboard", str(self._tensorboard)]
         return command
 
-    def _listen(self) -> None:
+    def _listen(self, live: Mapping[str, Any]) -> None:
         process = self._process
         assert process is not None
         text, errors = process.communicate()
         if process.returncode != 0:
+            self._write_here(live)
             self._fail(errors.strip()[-_LONGEST_ERROR:] or f"its process ended with {process.returncode}")
         elif errors.strip():
-            _LOG.warning("%s", errors.strip()[-_LONGEST_ERROR:])
+            warn("%s", errors.strip()[-_LONGEST_ERROR:])
         if text.strip():
             with suppress(Exception):  # a closed stdout of the training is no reason to fail in this thread
                 self._show(text)
@@ -135,20 +139,22 @@ class Finisher:
         self.failed_because = because
         kept = next((path for path in (self._files.trace, self._files.raw) if path.exists()), None)
         where = f"; the trace is kept: {kept}" if kept is not None else ""
-        _LOG.warning("no report: %s%s", because, where)
+        warn("no report: %s%s", because, where)
 
     def _write_here(self, live: Mapping[str, Any]) -> None:
-        """Without a second process, at least the trace."""
-        with suppress(OSError):
-            write_live_trace(self._files.raw, dict(live), self._files.trace)
-            self._files.raw.unlink()
-            self._files.live.unlink()
+        """Where the second process did not do it, at least the trace; a full disk keeps what torch wrote."""
+        with suppress(OSError, TraceFormatError):
+            if not self._files.trace.exists():
+                write_live_trace(self._files.raw, dict(live), self._files.trace)
+            self._files.raw.unlink(missing_ok=True)
+            self._files.live.unlink(missing_ok=True)
 
 
 def _environment() -> dict[str, str]:
     """The training's environment, where this package is found first and nothing touches its devices."""
     root = str(Path(__file__).parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    paths = [root, *map(os.path.abspath, given)]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,20 +11,13 @@ import msgspec
 
 from mfu_profiler.analysis import Report
 from mfu_profiler.capture.handover import Finisher, TraceFiles
+from mfu_profiler.capture.messages import show, warn
 from mfu_profiler.capture.settings import Settings
 
-__all__ = ["Outcome", "show"]
+__all__ = ["Outcome"]
 
-_LOG = logging.getLogger("mfu_profiler")
 LONGEST_WAIT_S = 300.0
 """The end of a block waits so long for its report; a million events take some seconds."""
-
-
-def show(text: str) -> None:
-    """Our words go to stderr: stdout is the training's own."""
-    if sys.stderr is not None:
-        sys.stderr.write(text if text.endswith("\n") else f"{text}\n")
-        sys.stderr.flush()
 
 
 class Outcome:
@@ -70,9 +61,7 @@ class Outcome:
         if self._live is not None and not self._is_started:
             self._start()
         if not self._finisher.wait(LONGEST_WAIT_S):
-            _LOG.warning(
-                "the report takes longer than %d s; it will be %s", LONGEST_WAIT_S, self._files.report
-            )
+            warn("the report takes longer than %d s; it will be %s", LONGEST_WAIT_S, self._files.report)
 
     @property
     def trace_path(self) -> Path | None:

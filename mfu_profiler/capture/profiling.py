@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,17 +11,17 @@ from typing import Any, Literal
 
 import torch
 
+from mfu_profiler.capture.messages import warn
 from mfu_profiler.capture.recording import Recording, another_profiler_runs, memory_short
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.capture.stack_sampler import StackSampler
 
 __all__ = ["Prepared", "Profiling"]
 
-_LOG = logging.getLogger("mfu_profiler")
 
 Prepared = Literal["ready", "later", "never"]
 LONGEST_WAIT_S = 10.0
-"""Another thread waits so long for the recorded one to end the recording; the recorded one may be waiting for it."""
+"""Another thread waits so long for the recorded one to end the recording; that one may wait for this."""
 
 
 class Profiling:
@@ -102,7 +101,7 @@ class Profiling:
         return "it had lasted a minute" if recording.is_long(now_ns) else self._unwanted_because
 
     def end_elsewhere(self, because: str) -> None:
-        """Have the recorded thread end the recording, and wait for it; where it does not, give the recording up."""
+        """Have the recorded thread end the recording, and wait for that; in vain, give the recording up."""
         self._unwanted_because = because
         recording, limit_s = self._recording, time.monotonic() + LONGEST_WAIT_S
         while recording is not None and self._recording is recording and time.monotonic() < limit_s:
@@ -149,7 +148,7 @@ class Profiling:
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
-            _LOG.warning("%s", text)
+            warn("%s", text)
 
 
 def _first_line(error: BaseException) -> str:

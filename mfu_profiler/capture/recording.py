@@ -35,8 +35,8 @@ _ACTIVITIES = {"cuda": "CUDA", "xpu": "XPU"}
 def another_profiler_runs() -> bool:
     """Whether somebody else is profiling in this process, or warming up; Kineto serves one at a time.
 
-    A profiler that warms up is told by nothing but its object. To prepare ours then would take Kineto's session
-    away from it, and the process ends by a segmentation fault when it stops (torch 2.13).
+    A profiler that warms up is told by nothing but its object. To prepare ours then would take Kineto's
+    session away from it, and the process ends by a segmentation fault when it stops (torch 2.13).
     """
     return _profiler_enabled() or _another_has_session()
 
@@ -88,7 +88,7 @@ class Recording:
         self.is_stopped = False
         self._is_exported = False
         self.thread: threading.Thread | None = None
-        """Which one is recorded; only it can end the recording: another one would stop nothing, and the export of
+        """Which one is recorded. Only it can end the recording: another one would stop nothing, and to export
         nothing is a segmentation fault (torch 2.13)."""
         self.is_taken = False
         """Whether somebody else's profiler has taken Kineto's session from this one."""
@@ -111,7 +111,7 @@ class Recording:
 
     @property
     def may_stop(self) -> bool:
-        """Whether it can be ended here and now, without taking the session away from who has taken it from us."""
+        """Whether it can be ended here and now, and the session is not another's."""
         return self.is_here and not (self.is_taken and _another_has_session())
 
     def mark(self, step: int) -> None:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +26,7 @@ from mfu_profiler.analysis import Report
 from mfu_profiler.capture import active as active_block
 from mfu_profiler.capture.closing import closing_line
 from mfu_profiler.capture.live_rate import LiveRate
-from mfu_profiler.capture.outcome import show
+from mfu_profiler.capture.messages import show, warn
 from mfu_profiler.capture.session import Session
 from mfu_profiler.capture.settings import ACTIVE, TIMED, WARMUP, ReportMode, Settings
 from mfu_profiler.errors import OptionError
@@ -36,7 +35,6 @@ from mfu_profiler.trace.host_calls import DATA_MARK
 
 __all__ = ["Run", "track"]
 
-_LOG = logging.getLogger("mfu_profiler")
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 
@@ -88,7 +86,7 @@ def track(
         warmup=warmup,
         timed=timed,
         active=active,
-        out=None if out is None else os.fspath(out),
+        out=os.fspath(out) if isinstance(out, os.PathLike) else out,
         report=report,
         device=device,
         precision=precision,
@@ -115,17 +113,17 @@ class Run:
     def start(self) -> Run:
         """Begin to track; for notebooks, where a ``with`` cannot span cells. Returns itself."""
         if self._is_open:
-            _LOG.warning("this run has started already")
+            warn("this run has started already")
             return self
         if not active_block.acquire(self):
-            _LOG.warning("another block of this process is tracked already; this one is not")
+            warn("another block of this process is tracked already; this one is not")
             return self
         self._is_open = True
         try:
             self._session = Session(self._model, self._settings)
             self._session.open()
         except Exception as error:  # whatever it is, it is not the training's fault
-            _LOG.warning("nothing is tracked: %s: %s", type(error).__name__, error)
+            warn("nothing is tracked: %s: %s", type(error).__name__, error)
         return self
 
     def stop(self) -> None:
@@ -163,7 +161,7 @@ class Run:
                 if self._session.is_shown and not is_quiet:
                     show(closing_line(self._session))
         except Exception as error:
-            _LOG.warning("the run could not be closed: %s: %s", type(error).__name__, error)
+            warn("the run could not be closed: %s: %s", type(error).__name__, error)
         finally:
             active_block.release(self)
 

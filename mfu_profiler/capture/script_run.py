@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mfu_profiler.capture.outcome import show
+from mfu_profiler.capture.messages import show
 from mfu_profiler.capture.run import Run
 
 __all__ = ["ScriptRun"]

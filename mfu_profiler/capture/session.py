@@ -11,7 +11,6 @@ Whatever fails in here is logged once and ends the tracking, never the training.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -25,6 +24,7 @@ import torch
 from torch import nn
 
 from mfu_profiler.capture.counting import Counting
+from mfu_profiler.capture.messages import warn
 from mfu_profiler.capture.outcome import Outcome
 from mfu_profiler.capture.phases import Phase, Plan
 from mfu_profiler.capture.session_facts import session_facts
@@ -38,10 +38,9 @@ from mfu_profiler.trace.live_file import step_marks_trace
 
 __all__ = ["Session"]
 
-_LOG = logging.getLogger("mfu_profiler")
 POSTPONED_STEPS = 7
-"""So many steps later the profiler is tried again where another one is running: a prime, not to keep step with a
-schedule that repeats."""
+"""So many steps later the profiler is tried again where another one is running: a prime, not to keep step
+with a schedule that repeats."""
 MOST_KEPT_STEPS = 1000
 """Steps whose times are kept for the trace of a block that is never profiled."""
 WHOLE_STEP_FRACTION = 0.05
@@ -127,7 +126,7 @@ class Session:
             self._release()
             wants_details = bool(os.environ.get("MFU_PROFILER_DEBUG"))
             what = type(error).__name__
-            _LOG.warning("tracking ends, training goes on: %s: %s", what, error, exc_info=wants_details)
+            warn("tracking ends, training goes on: %s: %s", what, error, exc_info=wants_details)
 
     def _release(self) -> None:
         """Takes everything of ours out of the process."""
@@ -159,7 +158,8 @@ class Session:
             self._has_begun = True
             self.counting.model = model
             self.detector.model = type(model).__name__
-            self.detector.has_optimizer = bool(optimizers_of(model))  # asks the garbage collector: once
+            if self.detector.mode is None:  # else one has stepped, whether it still exists or not
+                self.detector.has_optimizer = bool(optimizers_of(model))  # asks the garbage collector: once
         self._thread = threading.get_ident()
         self._settle(self.detector.forward(now_ns, trains=trains, evaluates=not model.training))
         if not self._waiting and self._must_end(now_ns):
@@ -277,7 +277,7 @@ class Session:
 
     @_guarded
     def _give_way(self) -> None:
-        """The user starts a profiler while ours runs, or warms up: then there is nothing yet, and time to wait."""
+        """The user starts a profiler while ours runs; while ours still warms up, it may try again later."""
         because, profiling = "another profiler was started", self._look_around().profiling
         if not profiling.is_here:
             self._end_elsewhere(because)

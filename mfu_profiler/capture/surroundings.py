@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
@@ -15,12 +14,11 @@ from torch import nn
 from mfu_profiler.capture.ceiling import cpu_ceiling
 from mfu_profiler.capture.device import LiveDevice, live_device
 from mfu_profiler.capture.handover import TraceFiles
+from mfu_profiler.capture.messages import warn
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.hardware.ceilings import Ceiling
 
 __all__ = ["Surroundings", "device_of", "surroundings_of"]
-
-_LOG = logging.getLogger("mfu_profiler")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +93,10 @@ def _files(folder: Path, rank: int | None) -> TraceFiles | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _LOG.warning("nothing is recorded: cannot make the folder %s: %s", folder, error.strerror or error)
+        warn("nothing is recorded: cannot make the folder %s: %s", folder, error.strerror or error)
         return None
     if not os.access(folder, os.W_OK | os.X_OK):
-        _LOG.warning("nothing is recorded: no permission to write in %s", folder)
+        warn("nothing is recorded: no permission to write in %s", folder)
         return None
     worker = f"{socket.gethostname()}_{os.getpid()}".replace(".", "_")
     prefix = "" if rank is None else f"rank{rank}_"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import nn
 
 from mfu_profiler.capture.clocks import Clocks
 from mfu_profiler.capture.device_clock import DeviceClock
+from mfu_profiler.capture.messages import warn
 from mfu_profiler.capture.outcome import Outcome
 from mfu_profiler.capture.profiling import Prepared, Profiling
 from mfu_profiler.capture.settings import Settings
@@ -17,7 +17,6 @@ from mfu_profiler.capture.surroundings import surroundings_of
 
 __all__ = ["Window"]
 
-_LOG = logging.getLogger("mfu_profiler")
 
 MakeFacts = Callable[[dict[str, Any] | None, dict[str, Any] | None], Mapping[str, Any]]
 """(Clock samples, stack samples) -> live facts."""
@@ -71,7 +70,7 @@ class Window:
         self.clocks.stop()
 
     def _not_written(self, error: Exception) -> None:
-        _LOG.warning("no trace: it cannot be written: %s", error)
+        warn("no trace: it cannot be written: %s", error)
         self.profiling.drop()
         self.outcome = None
         if self.surroundings.files is not None:

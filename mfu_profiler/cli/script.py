@@ -2,8 +2,7 @@
 
 The script sees what it would see without us: ``sys.argv``, ``__main__``, ``sys.path``, and a process in which
 neither torch nor numpy is imported before it says so: both read the environment (threads, devices) at that
-moment, and a script may set it first. Its output, its exit status and its tracebacks are its own; our words go to
-stderr.
+moment, and a script may set it first. Output, exit status and tracebacks are its own; our words go to stderr.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Script:
             try:
                 execute()
             finally:
-                tracking.end(sys.exc_info()[0])
+                tracking.end(sys.exc_info()[1])
         except SystemExit:
             raise
         except BaseException:
@@ -92,11 +91,12 @@ class _Tracking:
         """The script begins."""
         self._torch.start()
 
-    def end(self, ended: type[BaseException] | None) -> None:
-        """The script is over: waits for the report. Args: ended: what ended it early."""
+    def end(self, error: BaseException | None) -> None:
+        """The script is over, by an exception or not: waits for the report."""
         self._torch.stop()
         if self._run is not None:
-            self._run.__exit__(ended, None, None)
+            is_early = error is not None and not (isinstance(error, SystemExit) and not error.code)
+            self._run.__exit__(type(error) if is_early else None, None, None)
         elif not self._settings["quiet"]:
             print("mfu_profiler: no step was seen: torch was never imported", file=sys.stderr)
 

@@ -17,6 +17,9 @@ QUICK: dict[str, Any] = {"warmup": 1, "timed": 2, "active": 2, "peak_tflops": 1.
 STEPS = 10
 """Enough steps for the whole plan of ``QUICK`` and one beyond."""
 
+MLP_FLOP = 2 * 4 * 2 * 128 + 3 * 4 * 2 * 128
+"""Of one step of ``Mlp`` with 4 rows: two layers forward; backward all but the gradient of the first one's input."""
+
 Step = Callable[[], object]
 
 

@@ -1,0 +1,148 @@
+"""``run.mfu`` and ``run.step_time_s`` against FLOP / (time x peak) from clock readings of the test itself.
+
+The steps sleep, so that a busy machine changes their length little; both clocks see what it changes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="recording needs torch")
+
+import mfu_profiler  # noqa: E402
+
+from .training import MLP_FLOP, QUICK, Mlp  # noqa: E402
+
+STEP_S = 0.02
+PEAK_FLOP_PER_S = 1e6
+SETTINGS: dict[str, Any] = {**QUICK, "peak_tflops": PEAK_FLOP_PER_S / 1e12, "report": "never"}
+STEPS = 24
+LIVE_FROM = 3
+"""The first step that is neither untouched nor counted."""
+PREPARED, PROFILED = (6,), (7, 8)
+CLOSE = 0.03
+"""Both clocks are read within some 0.1 ms of each other, in steps of 20 ms and more."""
+
+
+class Loop:
+    """nanoGPT's loop: micro-steps, optimizer.step, clock, log line; and the clock readings of the test."""
+
+    def __init__(self, run: mfu_profiler.Run, model: Mlp, micro_batches: int) -> None:
+        self.run, self.model, self.micro_batches = run, model, micro_batches
+        self.optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        self.ends_s: list[float] = []
+        self.logged: list[tuple[float, float]] = []
+        """(step_time_s, mfu) right after each optimizer step."""
+
+    def iterate(self, *, evaluate_s: float = 0.0) -> None:
+        if evaluate_s:
+            self._evaluate(evaluate_s)
+        for _ in range(self.micro_batches):
+            time.sleep(STEP_S / self.micro_batches)
+            self.model(torch.randn(4, 8)).square().mean().backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ends_s.append(time.perf_counter())
+        self.logged.append((self.run.step_time_s, self.run.mfu))
+
+    def _evaluate(self, seconds: float) -> None:
+        self.model.eval()
+        with torch.no_grad():
+            self.model(torch.randn(4, 8))
+            time.sleep(seconds)
+            self.model(torch.randn(4, 8))
+        self.model.train()
+
+    def length_s(self, step: int) -> float:
+        """Of a step (from 1), by the clock of the test: from the optimizer step before it to its own."""
+        return self.ends_s[step - 1] - self.ends_s[step - 2]
+
+    def mean_s(self, *steps: int) -> float:
+        return sum(map(self.length_s, steps)) / len(steps)
+
+
+@contextmanager
+def tracked(folder: Path, micro_batches: int = 1) -> Iterator[Loop]:
+    model = Mlp()
+    with mfu_profiler.track(model, out=folder, **SETTINGS) as run:
+        yield Loop(run, model, micro_batches)
+
+
+@pytest.fixture(scope="module", params=[1, 4], ids=lambda count: f"{count} micro-batches")
+def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    with tracked(tmp_path_factory.mktemp("live"), request.param) as loop:
+        for _ in range(STEPS):
+            loop.iterate()
+    return loop
+
+
+@pytest.mark.parametrize("step", [3, 4, 5])
+def test_the_live_step_time_is_right_at_nanogpts_place_in_the_loop(ended: Loop, step: int) -> None:
+    measured, _ = ended.logged[step - 1]
+    assert measured == pytest.approx(ended.mean_s(*range(LIVE_FROM, step + 1)), rel=CLOSE)
+
+
+def test_the_live_mfu_is_flop_over_time_and_peak(ended: Loop) -> None:
+    flop = MLP_FLOP * ended.micro_batches
+    for step in (3, 4, 5):
+        _, mfu = ended.logged[step - 1]
+        by_hand = flop / ended.mean_s(*range(LIVE_FROM, step + 1)) / PEAK_FLOP_PER_S
+        assert mfu == pytest.approx(by_hand, rel=CLOSE)
+
+
+def test_the_live_line_goes_on_after_the_profiled_window(ended: Loop) -> None:
+    # Step 6 and 9 hold work of ours (preparing, exporting) that the clock of the test cannot take out.
+    measured, mfu = ended.logged[-1]
+    undisturbed = [3, 4, 5, *range(10, STEPS + 1)]
+    assert measured == pytest.approx(ended.mean_s(*undisturbed), rel=CLOSE)
+    assert mfu == pytest.approx(
+        MLP_FLOP * ended.micro_batches / ended.mean_s(*undisturbed) / PEAK_FLOP_PER_S, rel=CLOSE
+    )
+
+
+def test_nothing_is_said_before_an_undisturbed_step(ended: Loop) -> None:
+    for measured, mfu in ended.logged[: LIVE_FROM - 1]:
+        assert math.isnan(measured) and math.isnan(mfu)
+
+
+def test_the_last_values_stay_after_the_block(ended: Loop) -> None:
+    assert ended.run.step_time_s == pytest.approx(ended.logged[-1][0], rel=CLOSE)
+
+
+def test_a_profiled_step_does_not_change_the_live_line(ended: Loop) -> None:
+    assert len({ended.logged[step - 1] for step in PROFILED}) == 1
+
+
+def test_evaluation_is_no_part_of_a_live_step(tmp_path: Path) -> None:
+    with tracked(tmp_path) as loop:
+        for step in range(1, 6):
+            loop.iterate(evaluate_s=0.2 if step == 5 else 0.0)
+    for measured in (loop.logged[-1][0], loop.run.step_time_s):
+        assert measured == pytest.approx((loop.length_s(3) + loop.length_s(4) + loop.length_s(5) - 0.2) / 3, rel=0.06)
+
+
+def test_flop_and_peak_that_are_given_are_those_of_the_live_line(tmp_path: Path) -> None:
+    model = Mlp()
+    settings = {**SETTINGS, "flop_per_step": 5e9, "peak_tflops": 1.0}
+    with mfu_profiler.track(model, out=tmp_path, **settings) as run:
+        loop = Loop(run, model, 1)
+        for _ in range(4):
+            loop.iterate()
+    assert loop.logged[-1][1] == pytest.approx(5e9 / loop.mean_s(3, 4) / 1e12, rel=CLOSE)
+
+
+def test_a_rate_above_the_peak_is_never_shown(tmp_path: Path) -> None:
+    model = Mlp()
+    with mfu_profiler.track(model, out=tmp_path, **{**SETTINGS, "flop_per_step": 1e18}) as run:
+        loop = Loop(run, model, 1)
+        for _ in range(4):
+            loop.iterate()
+    assert loop.logged[-1][0] > 0 and math.isnan(loop.logged[-1][1])
+    assert "mfu" not in run.metrics()
