@@ -13,6 +13,7 @@ from torch import nn
 from mfu_profiler.capture.flop_count import FlopCount
 from mfu_profiler.capture.flop_counter import FlopCounter, dynamo_has_compiled
 from mfu_profiler.capture.forward_calls import ForwardCall, describe_call
+from mfu_profiler.capture.recording import a_profiler_records
 from mfu_profiler.capture.shadow import ShadowError, shadow_count
 from mfu_profiler.capture.transformer_shape import transformer_shape
 
@@ -21,6 +22,7 @@ __all__ = ["Counting"]
 MOST_CALLS = 4096
 """Forward calls of one step whose shapes are kept."""
 
+_PROFILED = "another profiler records it, and would show each of its ops twice"
 _COMPILED = "compiled code is never counted on a real step, which would run it eagerly"
 
 
@@ -45,6 +47,9 @@ class Counting:
         """The counted step begins."""
         if dynamo_has_compiled():
             self._because = _COMPILED
+            return
+        if a_profiler_records():
+            self._because = _PROFILED
             return
         counter = FlopCounter(self.model)
         self._because = counter.start()

@@ -22,7 +22,7 @@ from torch.profiler.profiler import _KinetoProfile
 from mfu_profiler.capture.discover import instances_of
 from mfu_profiler.capture.settings import Settings
 
-__all__ = ["LONGEST_WINDOW_NS", "Recording", "another_profiler_runs"]
+__all__ = ["LONGEST_WINDOW_NS", "Recording", "a_profiler_records", "another_profiler_runs", "memory_short"]
 
 LONGEST_WINDOW_NS = 60 * 10**9
 """A profiled window ends early after this: at 100,000 to 300,000 events a second it holds some ten million."""
@@ -38,7 +38,12 @@ def another_profiler_runs() -> bool:
     A profiler that warms up is told by nothing but its object. To prepare ours then would take Kineto's
     session away from it, and the process ends by a segmentation fault when it stops (torch 2.13).
     """
-    return _profiler_enabled() or _another_has_session()
+    return a_profiler_records() or _another_warms_up()
+
+
+def a_profiler_records() -> bool:
+    """Whether one does at this moment, ours or another."""
+    return _profiler_enabled() or autograd_profiler._is_profiler_enabled
 
 
 def _another_has_session() -> bool:

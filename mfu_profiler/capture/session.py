@@ -38,9 +38,9 @@ from mfu_profiler.trace.live_file import step_marks_trace
 
 __all__ = ["Session"]
 
-POSTPONED_STEPS = 7
-"""So many steps later the profiler is tried again where another one is running: a prime, not to keep step
-with a schedule that repeats."""
+POSTPONED_STEPS = 5
+"""So many steps later the profiler is tried again where another one is running, and one step later each time:
+not to keep step with a schedule that repeats."""
 MOST_KEPT_STEPS = 1000
 """Steps whose times are kept for the trace of a block that is never profiled."""
 WHOLE_STEP_FRACTION = 0.05
@@ -83,6 +83,7 @@ class Session:
         self._kept: list[tuple[int, int, int]] = []
         self._has_begun = False
         self._own_ns = 0
+        self._times_postponed = 0
         self.notes: list[str] = []
         """What a reader of the report must know of this recording."""
         self.started_ns = time.time_ns()
@@ -242,7 +243,7 @@ class Session:
         with self._own_work():
             state = window.prepare()
         if state == "later":
-            self.plan, self._phase = self.plan.postponed(POSTPONED_STEPS), Phase.TIMED
+            self._postpone()
         elif state == "never":
             self._rest_from(step)
 
@@ -251,6 +252,10 @@ class Session:
             self._hand_over(None)
         elif not window.profiling.begin_step(step):
             self._rest_from(step)
+
+    def _postpone(self) -> None:
+        self.plan, self._phase = self.plan.postponed(POSTPONED_STEPS + self._times_postponed), Phase.TIMED
+        self._times_postponed += 1
 
     def _rest_from(self, step: int) -> None:
         self.plan, self._phase = self.plan.cut(step), Phase.REST
@@ -286,7 +291,7 @@ class Session:
             self._hand_over(self._mark)
         else:
             profiling.drop()
-            self.plan, self._phase = self.plan.postponed(POSTPONED_STEPS), Phase.TIMED
+            self._postpone()
 
     def _end_elsewhere(self, because: str) -> None:
         """Where another thread is recorded, it must end that at its next event."""
@@ -360,4 +365,4 @@ class Session:
         end_ns = self.detector.pending_end_ns
         if end_ns is None or self._phase in (Phase.UNTOUCHED, Phase.COUNTED, Phase.PROFILED):
             return None
-        return end_ns - self.detector.start_ns - self._own_ns
+        return end_ns - self.detector.start_ns - self.detector.pending_evaluation_ns - self._own_ns

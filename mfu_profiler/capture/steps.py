@@ -109,6 +109,11 @@ class StepDetector:
         return None if self._is_explicit else self._open.pending_end_ns
 
     @property
+    def pending_evaluation_ns(self) -> int:
+        """Time of evaluation in the open step so far."""
+        return self._open.evaluation_ns
+
+    @property
     def mode(self) -> Mode | None:
         """What a step is; None while that cannot be known."""
         if self._is_explicit:

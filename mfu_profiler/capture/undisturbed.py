@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import torch
 import torch.nn.modules.module
 import torch.utils.checkpoint
+from torch._C._autograd import _enable_record_function, _profiler_enabled
 
 __all__ = ["undisturbed"]
 
@@ -32,12 +33,13 @@ _TALKATIVE = "torch._subclasses.fake_tensor"
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Within it: no compiled code, no output, no global module hooks, and random states are put back."""
+    """Within it: no compiled code, no output, no module hooks for all, no events; random states are put back."""
     with ExitStack() as stack:
         stack.enter_context(_random_states_kept())
         stack.enter_context(_without_global_hooks())
         stack.enter_context(_without_device_random_states())
         stack.enter_context(_silence())
+        stack.enter_context(_unrecorded())
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
@@ -87,6 +89,19 @@ def _without_device_random_states() -> Iterator[None]:
         yield
     finally:
         checkpoint.get_device_states, checkpoint.set_device_states = kept
+
+
+@contextmanager
+def _unrecorded() -> Iterator[None]:
+    """A profiler of the user's that records at the moment shows nothing of it."""
+    is_recording = _profiler_enabled()
+    if is_recording:
+        _enable_record_function(False)
+    try:
+        yield
+    finally:
+        if is_recording:
+            _enable_record_function(True)
 
 
 @contextmanager

@@ -1,15 +1,13 @@
 """The hidden ``finish-live`` command: what a live run hands over becomes a trace and a report.
 
-It runs in a process beside the training: it yields the cores to it, and imports no torch.
+It runs in a process beside the training, and imports no torch.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["finish_live"]
 
-_NICE = 10
-
 
 def finish_live(
     raw: Annotated[Path, typer.Argument(help="Trace as torch exported it.")],
@@ -35,8 +31,6 @@ def finish_live(
     """Write the trace of a live run whole, and report on it. Used by ``track``."""
     from mfu_profiler.trace.live_file import write_live_trace
 
-    with suppress(OSError, AttributeError):  # Windows has no nice
-        os.nice(_NICE)
     write_live_trace(raw, json.loads(live.read_text(encoding="utf-8")), trace)
     raw.unlink(missing_ok=True)
     live.unlink(missing_ok=True)

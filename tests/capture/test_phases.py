@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("torch", reason="recording needs torch")
 
-from mfu_profiler.capture.phases import Phase, Plan  # noqa: E402
-from mfu_profiler.capture.settings import Settings  # noqa: E402
+from mfu_profiler.capture.phases import Phase, Plan
+from mfu_profiler.capture.settings import Settings
 
 LETTERS = {
     Phase.UNTOUCHED: "u",

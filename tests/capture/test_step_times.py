@@ -6,15 +6,19 @@ import pytest
 
 pytest.importorskip("torch", reason="recording needs torch")
 
-from mfu_profiler.capture.phases import Phase  # noqa: E402
-from mfu_profiler.capture.step_times import MOST_LIVE_STEPS, StepTimes, without_pauses  # noqa: E402
-from mfu_profiler.capture.steps import Step  # noqa: E402
+from mfu_profiler.capture.phases import Phase
+from mfu_profiler.capture.step_times import MOST_LIVE_STEPS, StepTimes, without_pauses
+from mfu_profiler.capture.steps import Step
 
 MS = 10**6
 
 
 def times_of(
-    *lengths: float, phase: Phase = Phase.TIMED, evaluation: float = 0, own: float = 0, times: StepTimes | None = None
+    *lengths: float,
+    phase: Phase = Phase.TIMED,
+    evaluation: float = 0,
+    own: float = 0,
+    times: StepTimes | None = None,
 ) -> StepTimes:
     """Steps of these lengths, one after the other, each with so much evaluation and own work in it."""
     times = times or StepTimes()

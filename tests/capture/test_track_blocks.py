@@ -117,7 +117,9 @@ def test_a_block_without_timed_steps_says_so(steps: int, is_early: bool, blocks:
 
 
 @pytest.mark.parametrize("steps", [3, 40])
-def test_the_command_line_prints_the_same_numbers_to_the_last_digit(steps: int, blocks: dict[int, Block]) -> None:
+def test_the_command_line_prints_the_same_numbers_to_the_last_digit(
+    steps: int, blocks: dict[int, Block]
+) -> None:
     block = blocks[steps]
     printed = subprocess.run(
         [sys.executable, "-m", "mfu_profiler", "report", str(block.trace), "--json", "-"],

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import mfu_profiler
+from mfu_profiler.analysis import Report
 
 QUICK: dict[str, Any] = {"warmup": 1, "timed": 2, "active": 2, "peak_tflops": 1.0, "quiet": True}
 """Untouched 1, counted 2, warm-up 3, timed 4 and 5, prepared 6, profiled 7 and 8."""
@@ -41,7 +42,7 @@ def mlp_training(
     """(Model, one training step of it); ``called`` stands before it, compiled say."""
     model = Mlp() if model is None else model
     outer = model if called is None else called
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    optimizer = sgd(model)
 
     def step() -> None:
         loss = outer(torch.randn(rows, 8)).square().mean()
@@ -65,3 +66,29 @@ def weights_after(
         for _ in range(steps):
             step()
     return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def tracked(
+    model: nn.Module | None, step: Step, folder: Path, steps: int = STEPS, **settings: Any
+) -> mfu_profiler.Run:
+    """A block of some steps, ended."""
+    with mfu_profiler.track(model, out=folder, **{**QUICK, **settings}) as run:
+        for _ in range(steps):
+            step()
+    return run
+
+
+def report_of(run: mfu_profiler.Run) -> Report:
+    """Its report, which must exist."""
+    assert run.report is not None
+    return run.report
+
+
+def sgd(model: nn.Module) -> torch.optim.Optimizer:
+    """The plainest optimizer."""
+    return torch.optim.SGD(model.parameters(), lr=0.01)
+
+
+def loss_of(model: nn.Module) -> Any:
+    """Of a random batch of 4 rows."""
+    return model(torch.randn(4, 8)).square().mean()

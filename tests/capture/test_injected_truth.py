@@ -1,0 +1,102 @@
+"""Known causes put into a training, and what the report makes of them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="recording needs torch")
+
+from torch import nn  # noqa: E402
+from torch.utils.data import DataLoader, Dataset  # noqa: E402
+
+import mfu_profiler  # noqa: E402
+from mfu_profiler.analysis import Report  # noqa: E402
+from mfu_profiler.capture.demo_training import Gpt  # noqa: E402
+
+PLAN: dict[str, Any] = {"warmup": 1, "timed": 5, "active": 5, "peak_tflops": 1.0, "quiet": True}
+STEPS = 15
+WIDTH = 512
+POINTS = 0.03
+"""Three of a hundred; what the loader itself costs is some 0.2 ms of 20."""
+
+
+class Sleepy(Dataset[Any]):
+    """Each sample takes its time, and is small."""
+
+    def __init__(self, sleep_s: float) -> None:
+        self.sleep_s = sleep_s
+        self.slept_s: list[float] = []
+        """How long each sample slept, longer than asked for on a busy machine; where no worker made it."""
+
+    def __len__(self) -> int:
+        return STEPS
+
+    def __getitem__(self, index: int) -> Any:
+        start_s = time.perf_counter()
+        if self.sleep_s:
+            time.sleep(self.sleep_s)
+        self.slept_s.append(time.perf_counter() - start_s)
+        return torch.ones(WIDTH)
+
+
+def report_of(data: Sleepy, folder: Path, workers: int = 0, rows: int = 400) -> Report:
+    """Of a training on one sample a batch, repeated to ``rows``."""
+    model = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(3)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    loader: DataLoader[Any] = DataLoader(data, batch_size=1, num_workers=workers)
+    with mfu_profiler.track(model, out=folder, **PLAN) as run:
+        for batch in loader:
+            model(batch.expand(rows, WIDTH)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert run.report is not None
+    return run.report
+
+
+@pytest.mark.parametrize("sleep_ms", [0, 5, 20, 50])
+def test_the_share_of_data_loading_is_what_the_loader_sleeps(sleep_ms: int, tmp_path: Path) -> None:
+    data = Sleepy(sleep_ms / 1e3)
+    report = report_of(data, tmp_path)
+    assert report.partition is not None
+    windows = [window for window in report.windows if window.role == "averaged"]
+    # A step's window begins at its forward, so that the next one's batch lies in it.
+    slept_s = sum(data.slept_s[int(window.label.split("#")[1])] for window in windows)
+    expected = slept_s / sum(window.duration_ns / 1e9 for window in windows)
+    assert report.partition.idle_data_loading == pytest.approx(expected, abs=POINTS)
+    codes = [finding.code for finding in report.findings]
+    assert "data_loading" in codes or sleep_ms < 20  # less may be too little to speak of
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sleep_that_workers_hide_is_no_data_loading(workers: int, tmp_path: Path) -> None:
+    report = report_of(Sleepy(0.010), tmp_path, workers, rows=2000)
+    assert report.partition is not None and report.steps.profiled_step_time_s is not None
+    assert report.steps.profiled_step_time_s > 0.020, "the sleep is shorter than the step"
+    assert report.partition.idle_data_loading < POINTS
+
+
+def test_the_mfu_of_a_gpt_is_flop_over_time_and_peak_as_computed_outside(tmp_path: Path) -> None:
+    vocabulary, context, width, layers, sequences = 256, 128, 128, 4, 2  # of the demo
+    model = Gpt()
+    optimizer = torch.optim.AdamW(model.parameters())
+    tokens = torch.randint(vocabulary, (sequences, context + 1))
+    ends_s: list[float] = []
+    with mfu_profiler.track(model, out=tmp_path, **{**PLAN, "timed": 9, "peak_tflops": 0.5}) as run:
+        for _ in range(STEPS + 4):
+            loss = nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            ends_s.append(time.perf_counter())
+    timed = range(4, 4 + 9)  # steps from 1: untouched, counted, warm-up, timed
+    step_s = median(ends_s[step - 1] - ends_s[step - 2] for step in timed)
+    weights = layers * 12 * width**2 + vocabulary * width
+    forward = 2 * sequences * context * (weights + layers * 2 * context * width)
+    assert run.report is not None and run.report.flop.model_per_step == 3 * forward
+    assert run.report.mfu == pytest.approx(3 * forward / step_s / 0.5e12, rel=0.03)
