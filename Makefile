@@ -1,12 +1,12 @@
 # Each target makes its own virtual environment; the README gives the same commands without make.
 PYTHON ?= python3
 
-.PHONY: report test lint benchmark clean
+.PHONY: demo test lint benchmark clean
 
-report:
+demo:
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet -c constraints.txt .
-	.venv/bin/python -m mfu_profiler report examples/traces/gpt_cpu.json.gz --peak-tflops 0.097
+	.venv/bin/pip install --quiet -c constraints.txt '.[torch]'
+	.venv/bin/python -m mfu_profiler demo
 
 test:
 	$(PYTHON) -m venv .venv-test
@@ -26,4 +26,4 @@ benchmark:
 	.venv-benchmark/bin/python -m pytest -m benchmark -s
 
 clean:
-	rm -rf .venv .venv-test .venv-benchmark
+	rm -rf .venv .venv-plain .venv-test .venv-benchmark

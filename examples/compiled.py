@@ -28,7 +28,7 @@ def main() -> None:
     compiled = torch.compile(model, backend="inductor" if has_compiler else "aot_eager")
     optimizer = torch.optim.AdamW(model.parameters())
 
-    with mfu_profiler.track(compiled, warmup=3, timed=10, active=4, out=arguments.out) as run:
+    with mfu_profiler.track(model, warmup=3, timed=10, active=4, out=arguments.out) as run:
         for _ in range(arguments.steps):
             x = torch.randn(512, 256, device=device)
             loss = (compiled(x) - x).square().mean()

@@ -12,7 +12,8 @@ import os
 import socket
 
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 import mfu_profiler
@@ -51,7 +52,7 @@ def main() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    multiprocessing.spawn(train, args=(arguments.steps, arguments.out), nprocs=2)
+    spawn(train, args=(arguments.steps, arguments.out), nprocs=2)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python examples/train_gpt.py --steps 40
 
-One step is several micro-batches (gradient accumulation). Prints the FLOP of a step by PaLM's formula at the end.
+One step is several micro-batches (gradient accumulation). At the end it prints the FLOP of a step by PaLM's
+formula.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,44 @@ def test_recording_makes_such_a_trace(tmp_path: Path) -> None:
     assert "the fastest matrix product here:" in run("record_gpt_cpu.py", str(target))
     recorded, shipped = mfu_profiler.analyze(target), mfu_profiler.analyze(SHIPPED)
     assert recorded.flop.model_per_step == shipped.flop.model_per_step
+
+
+TRACKED = pytest.mark.parametrize("script", ["train_gpt.py", "accumulate_autocast.py", "compiled.py"])
+
+
+@TRACKED
+def test_a_tracked_example_reports_the_flop_of_its_formula(script: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="recording needs torch")
+    out = run(script, "--out", str(tmp_path))
+    by_hand, reported = re.findall(r"FLOP of a step .*: +(\d+)", out)
+    assert by_hand == reported
+    (trace,) = tmp_path.glob("*.pt.trace.json.gz")
+    assert mfu_profiler.analyze(trace).flop.model_per_step == int(by_hand)
+
+
+def test_the_gpt_prints_the_live_line_of_nanogpt(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="recording needs torch")
+    out = run("train_gpt.py", "--steps", "12", "--out", str(tmp_path))
+    lines = re.findall(r"iter (\d+): loss [\d.]+, time [\d.]+ms, mfu ([\d.]+|nan)%", out)
+    assert [number for number, _ in lines] == ["0", "5", "10"]
+    assert lines[0][1] == "nan" and float(lines[2][1]) > 0
+
+
+def test_workers_hide_the_loader_of_the_cnn(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="recording needs torch")
+    waits = {
+        workers: float(re.findall(r"waiting for data: ([\d.]+)%", ran)[0])
+        for workers in ("0", "2")
+        for ran in [run("train_cnn.py", "--workers", workers, "--out", str(tmp_path / workers))]
+    }
+    assert waits["0"] > waits["2"]
+
+
+def test_each_rank_of_the_ddp_example_has_its_trace(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="recording needs torch")
+    out = run("ddp_gloo.py", "--out", str(tmp_path))
+    assert sorted(re.findall(r"rank (\d): communication", out)) == ["0", "1"]
+    reports = [mfu_profiler.analyze(trace) for trace in tmp_path.glob("*.pt.trace.json.gz")]
+    assert sorted(str(report.trace.rank) for report in reports) == ["0", "1"]
+    # Two layers: forward twice, weight gradients twice, one input gradient.
+    assert {report.flop.model_per_step for report in reports} == {128 * 2 * 256 * 1024 * 5}

@@ -102,14 +102,18 @@ class Finisher:
                 cwd=self._files.folder,  # -m looks for modules there first: no queue.py of the user's
                 **_GROUP_OF_ITS_OWN,
             )
-        except (OSError, TypeError, ValueError) as error:  # an embedded interpreter has no sys.executable
+        except (OSError, RuntimeError, TypeError, ValueError) as error:  # no sys.executable; no fork at the exit
             self._write_here(live)
             self._fail(f"no process for the report could be started: {error}")
             return
         self._thread = threading.Thread(
             target=self._listen, args=(live,), name="mfu_profiler report", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads, as at the exit of some Pythons: wait here
+            self._thread = None
+            self._listen(live)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Whether trace and report are done, after waiting for them at most so long."""
@@ -167,8 +171,9 @@ def _environment() -> dict[str, str]:
     root = str(Path(__file__).parents[2])
     given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     paths = [root, *map(os.path.abspath, given)]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
     return {
-        **os.environ,
+        **kept,
         "PYTHONPATH": os.pathsep.join(paths),
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",

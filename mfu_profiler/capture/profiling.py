@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ __all__ = ["Prepared", "Profiling"]
 
 
 Prepared = Literal["ready", "later", "never"]
-LONGEST_WAIT_S = 10.0
+LONGEST_WAIT_S = 5.0
 """Another thread waits so long for the recorded one to end the recording; that one may wait for this."""
 
 
@@ -116,11 +115,17 @@ class Profiling:
             self._note(f"the profiled window is lost: {because}, and the profiled thread did not end it")
 
     def stop(self) -> dict[str, Any] | None:
-        """End the recording; returns the stack samples as JSON."""
+        """End the recording, which is lost where that fails; returns the stack samples as JSON."""
         if self._sampler is not None:
             self._sampler.stop()
-        if self._recording is not None:
-            self._recording.stop()
+        recording = self._recording
+        try:
+            if recording is not None:
+                recording.stop()
+        except RuntimeError as error:
+            if self.is_recording:  # else it did not start either, which is said already
+                self._note(f"nothing is profiled: the profiler does not stop: {_first_line(error)}")
+            self._recording = self.first_step = None
         return None if self._sampler is None else self._sampler.to_json()
 
     def export(self, path: Path) -> None:
@@ -141,8 +146,7 @@ class Profiling:
         recording = self._recording
         if recording is None or not recording.may_stop:
             return
-        with suppress(RuntimeError):
-            self.stop()
+        self.stop()
         self._recording = None
 
     def _note(self, text: str) -> None:

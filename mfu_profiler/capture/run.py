@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -107,6 +108,8 @@ class Run:
         self._settings = settings
         self._session: Session | None = None
         self._is_open = False
+        self._process = 0
+        """Id of the process that started it."""
 
     # The block ----------------------------------------------------------------------------------
 
@@ -118,7 +121,8 @@ class Run:
         if not active_block.acquire(self):
             warn("another block of this process is tracked already; this one is not")
             return self
-        self._is_open = True
+        self._is_open, self._process = True, os.getpid()
+        atexit.register(self._close, None)  # a profiler that is left running crashes the exit (torch 2.13)
         try:
             self._session = Session(self._model, self._settings)
             self._session.open()
@@ -152,9 +156,10 @@ class Run:
         """Another block of this process wants to track. This one goes on, so that one will not."""
 
     def _close(self, ended: str | None, *, is_quiet: bool = False) -> None:
-        if not self._is_open:
+        if not self._is_open or os.getpid() != self._process:  # a forked child leaves its parent's block alone
             return
         self._is_open = False
+        atexit.unregister(self._close)
         try:
             if self._session is not None:
                 self._session.close(ended)

@@ -43,6 +43,8 @@ class Window:
     def hand_over(self, make_facts: MakeFacts) -> None:
         """Export what was recorded, and let another process report on it."""
         stacks = self.profiling.stop()
+        if not self.profiling.is_active:
+            return
         facts = make_facts(self.clocks.stop(), stacks)
         files = self.surroundings.files
         if self.outcome is None or files is None:

@@ -95,8 +95,8 @@ class _Tracking:
         """The script is over, by an exception or not: waits for the report."""
         self._torch.stop()
         if self._run is not None:
-            is_early = error is not None and not (isinstance(error, SystemExit) and not error.code)
-            self._run.__exit__(type(error) if is_early else None, None, None)
+            is_normal = error is None or (isinstance(error, SystemExit) and not error.code)
+            self._run.__exit__(None if is_normal or error is None else type(error), None, None)
         elif not self._settings["quiet"]:
             print("mfu_profiler: no step was seen: torch was never imported", file=sys.stderr)
 

@@ -1,0 +1,138 @@
+"""Run as a script: one tracked training, in a process that ends in the way that its first argument says.
+
+Prints ``step N`` on stdout; the folder of the traces is the second argument.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+import mfu_profiler
+from mfu_profiler.capture import outcome, profiling
+
+from .training import QUICK, mlp_training
+
+LOUD = {**QUICK, "quiet": False}
+
+
+class Rows(Dataset[Any]):
+    def __len__(self) -> int:
+        return 48
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.full((8,), float(index))
+
+
+def train(steps: int, ends_at: int = 0, end: Any = None) -> None:
+    """Some steps; ``end`` is called in step ``ends_at``."""
+    model, step = mlp_training()
+    with mfu_profiler.track(model, out=sys.argv[2], **LOUD):
+        for number in range(1, steps + 1):
+            if number == ends_at:
+                end()
+            step()
+            print("step", number, flush=True)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+
+
+def interrupt_the_wait() -> None:
+    """Ctrl-C in the loop, and again while the report is waited for."""
+    wait = outcome.Outcome.close
+
+    def interrupted(self: outcome.Outcome) -> None:
+        threading.Timer(0.2, interrupt).start()
+        wait(self)
+
+    outcome.Outcome.close = interrupted  # type: ignore[method-assign]
+    interrupt()
+
+
+def interrupt_the_export() -> None:
+    """Ctrl-C while the trace is exported: it is delivered when torch returns."""
+    export = torch.profiler.profiler._KinetoProfile.export_chrome_trace
+
+    def interrupted(self: Any, path: str) -> None:
+        torch.profiler.profiler._KinetoProfile.export_chrome_trace = export  # type: ignore[method-assign]
+        export(self, path)
+        interrupt()
+
+    torch.profiler.profiler._KinetoProfile.export_chrome_trace = interrupted  # type: ignore[method-assign]
+
+
+def leave_a_thread() -> None:
+    """In the profiled window. It must not be inside torch: then one exit in ten aborts, without ``track`` too."""
+    profiling.LONGEST_WAIT_S = 0.2
+    in_window = threading.Event()
+
+    def wait() -> None:
+        in_window.set()
+        time.sleep(1000)
+
+    threading.Thread(target=train, args=(10, 8, wait), daemon=True).start()
+    in_window.wait()
+    sys.exit(5)
+
+
+def leave_started() -> None:
+    """A notebook whose kernel is shut down: ``start`` without ``stop``, in the profiled window."""
+    model, step = mlp_training()
+    mfu_profiler.track(model, out=sys.argv[2], **LOUD).start()
+    for _ in range(7):
+        step()
+
+
+def load_with(context: str) -> None:
+    """Worker processes, started before, within and after the profiled window."""
+    model, step = mlp_training()
+    with mfu_profiler.track(model, out=sys.argv[2], **{**LOUD, "active": 30}):
+        for epoch in range(3):
+            loader = DataLoader(Rows(), batch_size=4, num_workers=2, multiprocessing_context=context)
+            seen = [row for batch in loader for row in (step(), batch)[1][:, 0].tolist()]
+            assert sorted(seen) == [float(index) for index in range(48)], epoch
+    print("epochs 3", flush=True)
+
+
+def fork_and_track() -> None:
+    """A forked child may have a block of its own, and does not disturb its parent's."""
+    model, step = mlp_training()
+    with mfu_profiler.track(model, out=sys.argv[2], **LOUD):
+        for number in range(1, 11):
+            step()
+            if number == 5:
+                child = os.fork()
+                if child == 0:
+                    for _ in range(5):
+                        step()
+                    sys.exit(9)  # leaves the block, and runs what is registered for the exit
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    print("done", flush=True)
+
+
+MODES: dict[str, Any] = {
+    "plain": lambda: train(10),
+    "sys.exit": lambda: train(10, 5, lambda: sys.exit(3)),
+    "os._exit": lambda: train(10, 10, lambda: os._exit(4)),
+    "interrupted": lambda: train(10, 8, interrupt),
+    "interrupted twice": lambda: train(10, 8, interrupt_the_wait),
+    "interrupted export": lambda: train(20, 2, interrupt_the_export),
+    "thread left": leave_a_thread,
+    "left started": leave_started,
+    "fork": lambda: load_with("fork"),
+    "spawn": lambda: load_with("spawn"),
+    "own fork": fork_and_track,
+}
+
+if __name__ == "__main__":
+    MODES[sys.argv[1]]()
