@@ -1,4 +1,4 @@
-"""What ``python -m mfu_profiler demo`` trains: a small GPT whose batches are made too slowly, in the main process."""
+"""What the command ``demo`` trains: a small GPT whose batches are made too slowly, in the main process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,24 @@ STEPS = 2 + WARMUP + TIMED + 1 + ACTIVE + 2
 MERGES = 60
 """How slow the tokenizer is: it goes through the text once for each."""
 
-_WORDS = "the quick brown fox jumps over a lazy dog while seven small pandas quietly share bamboo".split()
+_WORDS = [
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "a",
+    "lazy",
+    "dog",
+    "while",
+    "seven",
+    "small",
+    "pandas",
+    "quietly",
+    "share",
+    "bamboo",
+]
 
 
 class SlowText(Dataset[Tensor]):

@@ -29,8 +29,8 @@ from mfu_profiler.trace.live_file import write_live_trace
 __all__ = ["Finisher", "TraceFiles"]
 
 _LONGEST_ERROR = 400
-# Ctrl-C is meant for the training. Not a session of its own where a group will do: Linux gives each session an
-# equal share of the cores, whatever its niceness (autogroup): on two cores the step beside it took a second.
+# Ctrl-C is meant for the training. Not a session of its own where a group will do: Linux gives each session
+# an equal share of the cores, whatever its niceness (autogroup): on two cores a step took a second.
 _GROUP_OF_ITS_OWN: dict[str, Any] = (
     {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
 )
@@ -102,7 +102,7 @@ class Finisher:
                 cwd=self._files.folder,  # -m looks for modules there first: no queue.py of the user's
                 **_GROUP_OF_ITS_OWN,
             )
-        except (OSError, RuntimeError, TypeError, ValueError) as error:  # no sys.executable; no fork at the exit
+        except (OSError, RuntimeError, TypeError, ValueError) as error:  # no executable, no fork at exit
             self._write_here(live)
             self._fail(f"no process for the report could be started: {error}")
             return
@@ -161,7 +161,7 @@ class Finisher:
 
 
 def _politely() -> list[str]:
-    """From its very start the second process leaves the cores to the training, where the system can do that."""
+    """From its very start the second process leaves the cores to the training, where that can be had."""
     nice = shutil.which("nice")
     return [nice, "-n", "10"] if nice is not None else []
 

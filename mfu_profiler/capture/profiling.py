@@ -27,7 +27,7 @@ class Profiling:
     """Records a stretch of steps once."""
 
     def __init__(self, device: torch.device, settings: Settings, on_intruder: Callable[[], None]) -> None:
-        """Args: on_intruder: called when the user starts a profiler of their own; must hand over what there is."""
+        """Args: on_intruder: called when the user starts a profiler; must hand over what there is."""
         self._device = device
         self._settings = settings
         self._on_intruder = on_intruder

@@ -1,7 +1,7 @@
 """The profiled window: torch's profiler from its warm-up to the exported file.
 
-``torch.profiler._KinetoProfile`` is the documented low-level profiler: it records exactly between ``start_trace`` and
-``stop_trace``, where ``torch.profiler.profile`` would stop by itself inside ``step()``.
+``torch.profiler._KinetoProfile`` is the documented low-level profiler: it records exactly between
+``start_trace`` and ``stop_trace``, where ``torch.profiler.profile`` would stop by itself inside ``step()``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from mfu_profiler.capture.settings import Settings
 __all__ = ["LONGEST_WINDOW_NS", "Recording", "a_profiler_records", "another_profiler_runs", "memory_short"]
 
 LONGEST_WINDOW_NS = 60 * 10**9
-"""A profiled window ends early after this: at 100,000 to 300,000 events a second it holds some ten million."""
+"""A profiled window ends early after this: at 100,000 to 300,000 events a second some ten million."""
 LEAST_FREE_BYTE = 512 * 2**20
-"""Device memory that must be free before CUPTI is asked for its buffers (3 MiB each, up to 250 in its pool)."""
+"""Device memory that must be free before CUPTI is asked for its buffers (3 MiB each, up to 250)."""
 
 _ACTIVITIES = {"cuda": "CUDA", "xpu": "XPU"}
 
@@ -168,7 +168,7 @@ class Recording:
 
 
 class _IntruderWatch:
-    """Gives way to a profiler that the user starts while ours runs, which would otherwise fail in the user's code."""
+    """Gives way to a profiler that the user starts while ours runs, which would fail otherwise."""
 
     _METHODS = ("_prepare_trace", "_start_trace")
 

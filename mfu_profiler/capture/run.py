@@ -2,9 +2,9 @@
 
 ::
 
-    with mfu_profiler.track(model) as run:          @mfu_profiler.track(model)      run = track(model).start()
-        for batch in loader:                        def train(): ...                ...                 # other cells
-            train_step(batch)                                                       run.stop()
+    with mfu_profiler.track(model) as run:      @mfu_profiler.track(model)      run = track(model).start()
+        for batch in loader:                    def train(): ...                ...         # other cells
+            train_step(batch)                                                   run.stop()
             log(mfu=run.mfu)
 """
 
@@ -56,16 +56,16 @@ def track(
     profile_memory: bool = False,
     quiet: bool = False,
 ) -> Run:
-    """Track the training inside a ``with`` block, a decorated function, or between ``start()`` and ``stop()``.
+    """Track the training in a ``with`` block, a decorated function, or between ``start()`` and ``stop()``.
 
     Args:
-        model: the module that is trained; a step ends with the last step of an optimizer that holds its parameters.
-            Without one, any optimizer's step ends a step.
+        model: the module that is trained; a step ends with the last step of an optimizer that holds its
+            parameters. Without one, any optimizer's step ends a step.
         warmup: steps before anything is timed, after the first step and the counted one.
         timed: steps that are only timed; their median is the step time of the report.
         active: steps that are profiled.
-        out: folder for the trace, and for TensorBoard scalars and text; the trace alone goes to ``mfu_traces``
-            where none is given.
+        out: folder for the trace, and for TensorBoard scalars and text; the trace alone goes to
+            ``mfu_traces`` where none is given.
         report: ``"now"``: a report as soon as the steps are profiled; ``"exit"``: at the end; ``"never"``.
         device: device name to use instead of the driver's, e.g. ``"NVIDIA H100 80GB HBM3"``.
         precision: reference precision (``"bf16"``, ...), instead of the one in which most FLOP ran.
@@ -156,7 +156,7 @@ class Run:
         """Another block of this process wants to track. This one goes on, so that one will not."""
 
     def _close(self, ended: str | None, *, is_quiet: bool = False) -> None:
-        if not self._is_open or os.getpid() != self._process:  # a forked child leaves its parent's block alone
+        if not self._is_open or os.getpid() != self._process:  # a forked child's parent has it
             return
         self._is_open = False
         atexit.unregister(self._close)
@@ -188,7 +188,7 @@ class Run:
 
     @property
     def step_time_s(self) -> float:
-        """Mean time of the last whole steps by the host's clock (ten, and at least ten seconds); NaN before."""
+        """Mean time of the last whole steps (ten, and ten seconds) by the host's clock; NaN before."""
         return math.nan if self._session is None else LiveRate(self._session).step_time_s
 
     @property
@@ -209,8 +209,9 @@ class Run:
 
     @property
     def report(self) -> Report | None:
-        """The report of the trace, waiting for it if it is on its way; None before the steps are profiled, and
-        where no report could be made (the log says why).
+        """The report of the trace, waiting for it if it is on its way.
+
+        None before the steps are profiled, and where no report could be made (the log says why).
         """
         outcome = self._session.outcome if self._session is not None else None
         return outcome.report if outcome is not None else None

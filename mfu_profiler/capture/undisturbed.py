@@ -33,7 +33,7 @@ _TALKATIVE = "torch._subclasses.fake_tensor"
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Within it: no compiled code, no output, no module hooks for all, no events; random states are put back."""
+    """Within it: no compiled code, no output, no global module hooks, no events; random states are kept."""
     with ExitStack() as stack:
         stack.enter_context(_random_states_kept())
         stack.enter_context(_without_global_hooks())

@@ -14,8 +14,8 @@ from mfu_profiler.errors import OptionError
 __all__ = ["demo"]
 
 _BEFORE = """\
-Training a small GPT for {steps} steps on {device}. Its data loader is slow on purpose: it tokenizes text in pure
-Python, in the training process. The report follows in about half a minute.
+Training a small GPT for {steps} steps on {device}. Its data loader is slow on purpose: it tokenizes text in
+pure Python, in the training process. The report follows in about half a minute.
 """
 _AFTER = """\
 The trace and the report as JSON are in {folder}

@@ -47,7 +47,7 @@ def run(
     profile_memory: Annotated[bool, typer.Option("--profile-memory", help="Record allocations.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print neither report nor closing line.")] = False,
 ) -> Script:
-    """Run an unchanged script and report on its training: run [OPTIONS] train.py ARGS... (or -m package ARGS...)"""
+    """Run an unchanged script and report on it: run [OPTIONS] train.py ARGS..., or -m package ARGS."""
     if not words:
         raise OptionError("no script given", "try:  run train.py ARGS...", "or:   run -m package ARGS...")
     settings = {

@@ -150,11 +150,7 @@ def open_source(path: str | Path, max_byte: int | None = None, progress: Progres
 
 
 def _only_trace_in(folder: Path) -> Path:
-    found = sorted(
-        file
-        for file in folder.iterdir()
-        if _is_trace(file.name) and file.is_file()
-    )
+    found = sorted(file for file in folder.iterdir() if _is_trace(file.name) and file.is_file())
     if len(found) == 1:
         return found[0]
     if not found:

@@ -1,4 +1,4 @@
-"""What ``track`` costs a training with steps of about 20 ms: in its hooks, while profiling, and at the export.
+"""What ``track`` costs a training with steps of about 20 ms: in its hooks, profiled, and at the export.
 
 Every yardstick is measured in the same process, in turns with ours, so that a slow moment meets both.
 """
@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 import pytest
@@ -84,7 +84,7 @@ def test_hooks_take_at_most_three_thousandths_of_a_step(
     run: Any = None
     hooks = HookTimes(monkeypatch, lambda: run._session._phase if run is not None else None)
     found: dict[Phase, tuple[list[int], list[int]]] = {Phase.TIMED: ([], []), Phase.REST: ([], [])}
-    with tracked(training, tmp_path, warmup=0, timed=STEPS, active=1) as run:
+    with tracked(training, tmp_path, warmup=0, timed=STEPS, active=1) as run:  # noqa: F811 - the phase function above reads it
         for _ in range(FIRST_STEPS + 2 * STEPS + 4):
             phase, before_ns = run._session._phase, hooks.total_ns[run._session._phase]
             (length_ns,) = training.times_ns(1)
@@ -124,7 +124,9 @@ def block_ns(training: Any, out: Path | None, steps: int) -> float:
         return median(training.times_ns(FIRST_STEPS + steps)[FIRST_STEPS:])
 
 
-def paired_blocks(training: Any, out: Path, blocks: int, steps: int) -> tuple[list[float], list[float], float]:
+def paired_blocks(
+    training: Any, out: Path, blocks: int, steps: int
+) -> tuple[list[float], list[float], float]:
     """(Tracked minus not, one untracked minus the other, median untracked step), ns; one entry a block."""
     with_ns, apart_ns, plain_ns = [], [], []
     for _ in range(blocks):
@@ -144,7 +146,11 @@ def test_a_step_of_nothing_grows_by_less_than_three_thousandths_of_20_ms(
     ours_ns = median(with_ns)
     times = f"{ours_ns / 1e3:.0f} µs", "20 ms"
     figures.add(
-        "a step of nothing, tracked", f"{plain_ns / 1e3:.0f} µs", *times, f"{ours_ns / 20e6:.2%}", f"{MOST_IN_HOOKS:.1%}"
+        "a step of nothing, tracked",
+        f"{plain_ns / 1e3:.0f} µs",
+        *times,
+        f"{ours_ns / 20e6:.2%}",
+        f"{MOST_IN_HOOKS:.1%}",
     )
     assert 0 < ours_ns <= limit_ns
 
@@ -201,7 +207,9 @@ def test_a_profiled_step_takes_at_most_a_twentieth_longer_than_under_torchs_prof
     ratio = median(ratios)
     times = f"{ratio * median(bare_ns) / 1e6:.1f} ms", f"{median(bare_ns) / 1e6:.1f} ms"
     spread = f"{ratio:.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-    figures.add("profiled step over torch.profiler", "GPT, CPU", *times, spread, f"at most {MOST_OVER_PROFILER}")
+    figures.add(
+        "profiled step over torch.profiler", "GPT, CPU", *times, spread, f"at most {MOST_OVER_PROFILER}"
+    )
     assert ratio <= MOST_OVER_PROFILER
 
 
@@ -261,5 +269,7 @@ def test_the_hand_over_stops_the_training_hardly_longer_than_the_bare_export(
     for what, yardstick in (("same trace", inner_ns), *bare_ns.items()):
         ratio = same if what == "same trace" else median(ours_ns) / median(yardstick)
         times = f"{median(ours_ns) / 1e6:.1f} ms", f"{median(yardstick) / 1e6:.1f} ms"
-        figures.add("hand-over over bare export", what, *times, f"{ratio:.2f}", f"at most {MOST_OVER_EXPORT:g}")
+        figures.add(
+            "hand-over over bare export", what, *times, f"{ratio:.2f}", f"at most {MOST_OVER_EXPORT:g}"
+        )
     assert same <= MOST_OVER_EXPORT

@@ -13,12 +13,13 @@ import time
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import mfu_profiler
 from mfu_profiler.capture import outcome, profiling
 
-from .training import QUICK, mlp_training
+from .training import QUICK, STEPS, Mlp, Step, mlp_training
 
 LOUD = {**QUICK, "quiet": False}
 
@@ -72,7 +73,7 @@ def interrupt_the_export() -> None:
 
 
 def leave_a_thread() -> None:
-    """In the profiled window. It must not be inside torch: then one exit in ten aborts, without ``track`` too."""
+    """In the profiled window, asleep: inside torch one exit in ten aborts, without ``track`` too."""
     profiling.LONGEST_WAIT_S = 0.2
     in_window = threading.Event()
 
@@ -93,15 +94,41 @@ def leave_started() -> None:
         step()
 
 
-def load_with(context: str) -> None:
-    """Worker processes, started before, within and after the profiled window."""
+def load_with(context: str, epochs: int) -> None:
+    """Worker processes, started before, within and after the profiled window of 24 steps."""
     model, step = mlp_training()
-    with mfu_profiler.track(model, out=sys.argv[2], **{**LOUD, "active": 30}):
-        for epoch in range(3):
+    with mfu_profiler.track(model, out=sys.argv[2], **{**LOUD, "active": 24}):
+        for _ in range(epochs):
             loader = DataLoader(Rows(), batch_size=4, num_workers=2, multiprocessing_context=context)
-            seen = [row for batch in loader for row in (step(), batch)[1][:, 0].tolist()]
-            assert sorted(seen) == [float(index) for index in range(48)], epoch
-    print("epochs 3", flush=True)
+            seen = []
+            for batch in loader:
+                step()
+                seen += batch[:, 0].tolist()
+            assert sorted(seen) == [float(index) for index in range(48)]
+    print("loaded", flush=True)
+
+
+def parallel(rank: int) -> None:
+    """One of two ranks of DDP: trains without ``track`` and with it, and compares the weights to the bit."""
+    place = f"file://{sys.argv[2]}/rendezvous"
+    torch.distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=2)
+
+    def training() -> tuple[nn.Module, Step]:
+        torch.manual_seed(0)
+        model = Mlp()
+        torch.manual_seed(rank)  # each rank has its own batches and dropout
+        return mlp_training(model, called=nn.parallel.DistributedDataParallel(model))
+
+    plain, step = training()
+    for _ in range(STEPS):
+        step()
+    model, step = training()
+    with mfu_profiler.track(model, out=f"{sys.argv[2]}/traces", **LOUD):
+        for _ in range(STEPS):
+            step()
+    pairs = zip(plain.parameters(), model.parameters(), strict=True)
+    print("same", all(torch.equal(a, b) for a, b in pairs), flush=True)
+    torch.distributed.destroy_process_group()
 
 
 def fork_and_track() -> None:
@@ -129,8 +156,10 @@ MODES: dict[str, Any] = {
     "interrupted export": lambda: train(20, 2, interrupt_the_export),
     "thread left": leave_a_thread,
     "left started": leave_started,
-    "fork": lambda: load_with("fork"),
-    "spawn": lambda: load_with("spawn"),
+    "fork": lambda: load_with("fork", 4),
+    "spawn": lambda: load_with("spawn", 1),
+    "rank 0": lambda: parallel(0),
+    "rank 1": lambda: parallel(1),
     "own fork": fork_and_track,
 }
 

@@ -1,4 +1,4 @@
-"""Step times for the live line, the report and the closing line. Lengths in ms where a name does not say else."""
+"""Step times for the live line, the report and the closing line. Lengths in ms."""
 
 from __future__ import annotations
 

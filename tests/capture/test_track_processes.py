@@ -13,7 +13,9 @@ import pytest
 
 pytest.importorskip("torch", reason="recording needs torch")
 
-from mfu_profiler.analysis import analyze  # noqa: E402
+from mfu_profiler.analysis import analyze
+
+from .training import MLP_FLOP
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -41,23 +43,32 @@ class Ended:
         return [line for line in self.stderr.splitlines() if line.startswith(("mfu_profiler:", "no report"))]
 
 
+def begin(mode: str, folder: Path, *python: str) -> subprocess.Popen[str]:
+    script = ["-X", "faulthandler", *python, "-m", "tests.capture.lone_training", mode, str(folder)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, *script], cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True)
+
+
+def end(process: subprocess.Popen[str], folder: Path) -> Ended:
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert "Fatal Python error" not in stderr, stderr[-3000:]
+    return Ended(process.returncode, stdout, stderr, folder)
+
+
 def ended(mode: str, folder: Path, *python: str) -> Ended:
-    done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", *python, "-m", "tests.capture.lone_training", mode, str(folder)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert "Fatal Python error" not in done.stderr, done.stderr[-3000:]
-    return Ended(done.returncode, done.stdout, done.stderr, folder)
+    return end(begin(mode, folder, *python), folder)
 
 
 def test_warnings_as_errors_change_nothing(tmp_path: Path) -> None:
     process = ended("plain", tmp_path, "-W", "error")
     assert process.status == 0, process.stderr
-    assert process.stdout == "".join(f"step {number}\n" for number in range(1, 11)), "nothing of ours on stdout"
+    assert process.stdout == "".join(f"step {number}\n" for number in range(1, 11)), (
+        "nothing of ours on stdout"
+    )
     assert len(process.traces) == len(process.reports) == 1
     assert len(process.said) == 1 and "10 steps in" in process.said[0]
     assert "Warning" not in process.stderr and "Traceback" not in process.stderr
@@ -111,7 +122,7 @@ def test_a_run_that_is_never_stopped_gives_its_report_at_the_exit(tmp_path: Path
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_worker_processes_neither_track_nor_disturb(context: str, tmp_path: Path) -> None:
     process = ended(context, tmp_path)
-    assert (process.status, process.stdout) == (0, "epochs 3\n"), process.stderr[-2000:]
+    assert (process.status, process.stdout) == (0, "loaded\n"), process.stderr[-2000:]
     assert len(process.traces) == len(process.reports) == 1
     assert len(process.said) == 1
 
@@ -121,3 +132,17 @@ def test_a_fork_in_the_block_neither_tracks_nor_disturbs(tmp_path: Path) -> None
     assert (process.status, process.stdout) == (0, "done\n"), process.stderr[-2000:]
     assert len(process.traces) == len(process.reports) == 1
     assert "10 steps in" in process.said[0]
+
+
+def test_ranks_keep_their_weights_write_a_trace_each_and_print_one_report(tmp_path: Path) -> None:
+    running = [begin(f"rank {rank}", tmp_path) for rank in (0, 1)]
+    first, second = (end(process, tmp_path / "traces") for process in running)
+    for rank in (first, second):
+        assert (rank.status, rank.stdout) == (0, "same True\n"), rank.stderr[-2000:]
+    assert sorted(path.name.split("_")[0] for path in first.traces) == ["rank0", "rank1"]
+    assert "MFU" in first.stderr and len(first.said) == 1
+    assert second.said == [] and "MFU" not in second.stderr
+    for path in first.traces:
+        report = analyze(path)
+        assert report.partition is not None and report.partition.communication > 0
+        assert report.flop.model_per_step == MLP_FLOP, "each rank its own"

@@ -63,7 +63,7 @@ def test_a_quiet_block_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixtu
 def test_the_report_comes_now_while_training_goes_on(tmp_path: Path) -> None:
     model, step = mlp_training()
     with mfu_profiler.track(model, out=tmp_path, **QUICK) as run:
-        for number in range(1, 10):
+        for _ in range(1, 10):
             assert run.report is None, "before the steps are profiled"
             assert run.trace_path is None
             step()

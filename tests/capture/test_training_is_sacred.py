@@ -114,12 +114,17 @@ def test_an_exception_passes_and_the_trace_so_far_is_kept(
     error: BaseException, fails_in: int, tmp_path: Path
 ) -> None:
     model, step = mlp_training()
-    with pytest.raises(type(error)) as caught, mfu_profiler.track(model, out=str(tmp_path), **QUICK) as run:
+    run = mfu_profiler.track(model, out=str(tmp_path), **QUICK)
+
+    def train() -> None:
         for number in range(1, STEPS + 1):
             if number == fails_in:
                 model(torch.randn(4, 8))
                 raise error
             step()
+
+    with pytest.raises(type(error)) as caught, run:
+        train()
     assert caught.value is error
     assert run.trace_path is not None
     (timeline,) = read_trace(run.trace_path)

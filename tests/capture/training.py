@@ -19,7 +19,7 @@ STEPS = 10
 """Enough steps for the whole plan of ``QUICK`` and one beyond."""
 
 MLP_FLOP = 2 * 4 * 2 * 128 + 3 * 4 * 2 * 128
-"""Of one step of ``Mlp`` with 4 rows: two layers forward; backward all but the gradient of the first one's input."""
+"""Of one step of ``Mlp`` with 4 rows: two layers forward; backward all but the first one's input gradient."""
 
 Step = Callable[[], object]
 
@@ -92,3 +92,14 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 def loss_of(model: nn.Module) -> Any:
     """Of a random batch of 4 rows."""
     return model(torch.randn(4, 8)).square().mean()
+
+
+def train_to_the_end(folder: object, **settings: Any) -> tuple[mfu_profiler.Run, int]:
+    """A tracked training, and how many steps it made."""
+    model, step = mlp_training()
+    done = 0
+    with mfu_profiler.track(model, out=str(folder), **{**QUICK, **settings}) as run:
+        for _ in range(STEPS):
+            step()
+            done += 1
+    return run, done
