@@ -78,9 +78,10 @@ def test_sleep_that_workers_hide_is_no_data_loading(workers: int, tmp_path: Path
     report = report_of(Sleepy(0.010), tmp_path, workers, rows=2000)
     assert report.partition is not None and report.steps.profiled_step_time_s is not None
     assert report.steps.profiled_step_time_s > 0.020, "the sleep is shorter than the step"
-    assert report.partition.idle_data_loading < POINTS
+    assert report.partition.idle_data_loading < 0.15, "it would be a third or more if it were not hidden"
 
 
+@pytest.mark.benchmark
 def test_the_mfu_of_a_gpt_is_flop_over_time_and_peak_as_computed_outside(tmp_path: Path) -> None:
     vocabulary, context, width, layers, sequences = 256, 128, 128, 4, 2  # of the demo
     model = Gpt()
