@@ -16,7 +16,7 @@ from types import FrameType, MethodType
 from typing import Any, TypeVar
 
 import torch
-from torch._guards import CompileContext
+from torch._guards import _TLS
 
 __all__ = ["Patch", "caller", "hidden"]
 
@@ -36,18 +36,6 @@ def hidden(function: _Function) -> _Function:
         skip, default = frames._FrameAction.SKIP, frames._FrameAction.DEFAULT
         frames.set_code_exec_strategy(code, frames._FrameExecStrategy(skip, default))
     return function
-
-
-class _Unseen:
-    """Within it Dynamo compiles nothing: our own code, called from a function that is being compiled."""
-
-    @hidden
-    def __enter__(self) -> None:
-        self._prior = torch._C._dynamo.eval_frame.set_eval_frame(None)
-
-    @hidden
-    def __exit__(self, *error: object) -> None:
-        torch._C._dynamo.eval_frame.set_eval_frame(self._prior)
 
 
 class Patch:
@@ -85,7 +73,7 @@ class Patch:
 
     @hidden
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if self._is_inert or CompileContext.try_get() is not None:
+        if self._is_inert or getattr(_TLS, "compile_context", None) is not None:  # CompileContext.try_get
             return self._original(instance, owner or type(instance))
         if instance is None:
             return self._call
@@ -115,20 +103,30 @@ class Patch:
 
 
 def _observed(patch: Patch, before: Before, after: After | None) -> Callable[..., Any]:
-    """The function in the method's place. What it raises and returns is the method's own."""
+    """The function in the method's place. What it raises and returns is the method's own.
+
+    While our own code runs Dynamo compiles nothing, though the call may come from compiled code.
+    """
+    set_eval_frame: Any = torch._C._dynamo.eval_frame.set_eval_frame
 
     @hidden
     def observed_call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
-        with _Unseen():
+        prior = set_eval_frame(None)
+        try:
             original = patch._original(instance, type(instance))
             has_begun = not patch._is_inert and before(instance, args, kwargs)
+        finally:
+            set_eval_frame(prior)
         if not has_begun or after is None:
             return original(*args, **kwargs)
         try:
             return original(*args, **kwargs)
         finally:
-            with _Unseen():
+            prior = set_eval_frame(None)
+            try:
                 after(instance)
+            finally:
+                set_eval_frame(prior)
 
     return observed_call
 

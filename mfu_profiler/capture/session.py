@@ -165,7 +165,8 @@ class Session:
         self._settle(self.detector.forward(now_ns, trains=trains, evaluates=not model.training))
         if not self._waiting and self._must_end(now_ns):
             self._hand_over(self._mark)
-        self.counting.on_forward(args, kwargs, trains=trains)
+        if self._phase is not Phase.TIMED:  # shapes are looked at before and after
+            self.counting.on_forward(args, kwargs, trains=trains)
 
     @_guarded
     def on_optimizer_begin(self, optimizer: torch.optim.Optimizer) -> None:
@@ -218,6 +219,8 @@ class Session:
 
     def _enter(self, step: int) -> None:
         """Begin a step in its phase, after ending the phase before it."""
+        if self._phase is Phase.TIMED and self.plan.timed < step < self.plan.prepared:
+            return  # as the step before
         before, self._phase = self._phase, self.plan.phase(step)
         if self.window is None or before is Phase.COUNTED:
             with self._own_work():

@@ -20,10 +20,11 @@ MOST_LIVE_STEPS = 1000
 PAUSE_OVER_MEDIAN = 3.0
 """A step longer than this many medians holds a pause (checkpoint, evaluation, compilation)."""
 
-_UNDISTURBED = frozenset({Phase.WARMUP, Phase.TIMED, Phase.PREPARED, Phase.REST})
+# Tuples: to look for a member in a set calls Python code of Enum, in every step.
+_UNDISTURBED = (Phase.WARMUP, Phase.TIMED, Phase.PREPARED, Phase.REST)
 """Phases whose steps the live line shows; the others compile, count or profile."""
-_EARLY = frozenset({Phase.UNTOUCHED, Phase.WARMUP})
-_PLAIN = frozenset({Phase.TIMED, Phase.REST})
+_EARLY = (Phase.UNTOUCHED, Phase.WARMUP)
+_PLAIN = (Phase.TIMED, Phase.REST)
 """Phases that nothing of ours disturbs."""
 
 

@@ -74,6 +74,11 @@ class Listener(Protocol):
         """Something of ours failed, the listener included; nothing more will be told."""
 
 
+@hidden
+def _is_step(record: record_function) -> bool:
+    return record.name.startswith(_STEP)
+
+
 class _Thread(threading.local):
     """What is going on in each thread."""
 
@@ -136,8 +141,8 @@ class Watch:
         self._silent: SilentSteps | None = SilentSteps(self._tracked)
         self._is_awake = True
         self._patches = [
-            Patch(record_function, "__enter__", self._record_begins),
-            Patch(record_function, "__exit__", self._record_ends),
+            Patch(record_function, "__enter__", self._record_begins, concerns=_is_step),
+            Patch(record_function, "__exit__", self._record_ends, concerns=_is_step),
             Patch(torch.amp.GradScaler, _SCALER_STEP, self._scaler_begins, self._scaler_ended),
             Patch(torch.Tensor, "backward", self._backward_begins),
         ]
@@ -192,11 +197,10 @@ class Watch:
 
     @_safely
     def _record_begins(self, record: record_function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if record.name.startswith(_STEP):
-            frame = caller()
-            optimizer = None if frame is None else frame.f_locals.get("self")
-            if isinstance(optimizer, Optimizer):
-                self._optimizer_begins(record, optimizer)
+        frame = caller()
+        optimizer = None if frame is None else frame.f_locals.get("self")
+        if isinstance(optimizer, Optimizer):
+            self._optimizer_begins(record, optimizer)
 
     @_safely
     def _record_ends(self, record: record_function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

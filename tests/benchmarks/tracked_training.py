@@ -16,7 +16,7 @@ from mfu_profiler.capture.demo_training import VOCABULARY, Gpt
 
 __all__ = ["Training", "one_thread", "tracked"]
 
-SEQUENCES, LENGTH = 1, 64
+SEQUENCES, LENGTH = 2, 96
 
 
 class Training:
