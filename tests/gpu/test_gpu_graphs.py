@@ -1,4 +1,4 @@
-"""Compiled models and CUDA graphs, which have no shapes in the trace or no launches: untouched, and said so."""
+"""Compiled models and CUDA graphs, without shapes or launches in the trace: untouched, and said so."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Net(nn.Module):
 
 
 class GraphTraining:
-    """Eager steps on a side stream, as torch's manual says, then one capture of a whole step, then replays."""
+    """Eager steps on a side stream, as torch's manual says, then a capture of a whole step, then replays."""
 
     def __init__(self, device: torch.device, capture_at: int) -> None:
         torch.manual_seed(0)
@@ -135,7 +135,9 @@ class GraphTraining:
         self._optimizer.step()
 
 
-def graph_weights(device: torch.device, capture_at: int, out: Path | None, **settings: Any) -> list[Tensor]:
+def graph_weights(
+    device: torch.device, capture_at: int, out: Path | None, *, says_steps: bool = True, **settings: Any
+) -> list[Tensor]:
     """Weights after 13 steps, the first of them captured before the block for 0."""
     training = GraphTraining(device, max(1, capture_at))
     if capture_at == 0:
@@ -146,7 +148,7 @@ def graph_weights(device: torch.device, capture_at: int, out: Path | None, **set
     with block as run:
         for number in range(1, STEPS + 1):
             training.step(number)
-            if run is not None:
+            if run is not None and says_steps:
                 run.step()
     return [parameter.detach().cpu() for parameter in training.model.parameters()]
 
@@ -162,6 +164,20 @@ def test_a_step_captured_as_one_graph_learns_the_same_wherever_it_is_captured(
     live = timeline_of(tmp_path).live
     assert live is not None and live.run.boundary == "run.step()"
     assert live.run.step_clock == "device events"
+
+
+@pytest.mark.parametrize("capture_at", range(1, 12))
+def test_a_capture_that_ends_a_step_by_its_forward_is_not_broken(
+    capture_at: int, gpu: torch.device, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without ``run.step()`` a step is over at the next forward: here one that is being captured, during which
+    the profiler must neither start nor end, and no event be asked for."""  # noqa: E501
+    plain = graph_weights(gpu, capture_at, None)
+    tracked = graph_weights(gpu, capture_at, tmp_path, says_steps=False)
+    assert all(torch.equal(one, other) for one, other in zip(plain, tracked, strict=True))
+    assert [record.getMessage() for record in caplog.records if record.name == "mfu_profiler"] == []
+    live = timeline_of(tmp_path).live
+    assert live is not None and live.run.steps_done is not None and live.run.steps_done <= capture_at
 
 
 def test_replays_are_timed_and_their_flop_may_be_given(gpu: torch.device, tmp_path: Path) -> None:

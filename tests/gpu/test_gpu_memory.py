@@ -24,7 +24,7 @@ LEFT_BYTE = 300 * 2**20
 
 @pytest.fixture
 def little_memory(gpu: torch.device) -> Iterator[None]:
-    """A device on which other work has left some 300 MiB, and this process has a training's worth in its pool."""
+    """A device on which others have left some 300 MiB, while torch's pool holds what a training needs."""
     weights_after(gpt_training(Shape()), gpu, None, steps=2)
     fillers: list[Tensor] = []
     size = torch.cuda.mem_get_info(gpu)[0]
@@ -85,27 +85,30 @@ def test_out_of_memory_passes_and_the_trace_so_far_is_kept(
     fails_in: int, gpu: torch.device, tmp_path: Path
 ) -> None:
     model, step = gpt_training(Shape())(gpu)
-    with (
-        pytest.raises(torch.OutOfMemoryError) as caught,
-        mfu_profiler.track(model, out=tmp_path, **QUICK) as run,
-    ):
-        for number in range(1, STEPS + 1):
-            if number == fails_in:
-                with torch.no_grad():
-                    model(torch.zeros(1, 8, dtype=torch.long, device=gpu))
-                ask_too_much(gpu)
-            step()
-    assert caught.type is torch.OutOfMemoryError
+    run = mfu_profiler.track(model, out=tmp_path, **QUICK)
+
+    def train() -> None:
+        with run:
+            for number in range(1, STEPS + 1):
+                if number == fails_in:
+                    with torch.no_grad():
+                        model(torch.zeros(1, 8, dtype=torch.long, device=gpu))
+                    ask_too_much(gpu)
+                step()
+
+    with pytest.raises(torch.OutOfMemoryError):
+        train()
     live = timeline_of(run).live
     assert live is not None and run.report is not None
     if fails_in <= 10:  # a report that was on its way already cannot know
         assert live.run.ended == f"OutOfMemoryError in step {fails_in}"
 
 
+@pytest.mark.usefixtures("deterministic")
 def test_out_of_memory_that_the_training_survives_changes_nothing(
     gpu: torch.device, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A batch that is too large is tried first in every step, as trainings do that look for the largest one."""
+    """A batch that is too large is tried first in every step, as trainings look for the largest one."""
 
     def make(device: torch.device) -> tuple[nn.Module, Any]:
         model, small_step = gpt_training(Shape(dropout=0.1))(device)
@@ -118,10 +121,6 @@ def test_out_of_memory_that_the_training_survives_changes_nothing(
 
         return model, step
 
-    torch.use_deterministic_algorithms(True)
-    try:
-        plain, tracked = weights_after(make, gpu, None), weights_after(make, gpu, tmp_path)
-    finally:
-        torch.use_deterministic_algorithms(False)
+    plain, tracked = weights_after(make, gpu, None), weights_after(make, gpu, tmp_path)
     assert all(torch.equal(one, other) for one, other in zip(plain, tracked, strict=True))
     assert [record.getMessage() for record in caplog.records if record.name == "mfu_profiler"] == []

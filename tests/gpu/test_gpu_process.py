@@ -1,4 +1,4 @@
-"""What surrounds the training on a real device: other profilers, other processes, and when CUDA is started."""
+"""What surrounds the training on a real device: other profilers, other processes, when CUDA starts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,15 @@ def run_python(program: str, *words: str, **environment: str) -> str:
 
 def touches_device(pid: int | str) -> bool | None:
     """Whether a process has a GPU's driver loaded or its files open; None once it is gone."""
+    links = []
     try:
         maps = Path(f"/proc/{pid}/maps").read_text()
-        links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+        entries = list(Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return None
+    for entry in entries:
+        with suppress(OSError):  # closed meanwhile
+            links.append(os.readlink(entry))
     drivers = ("libcuda.so", "libamdhip64", "libtorch")
     return any(name in maps for name in drivers) or any(
         link.startswith(("/dev/nvidia", "/dev/kfd", "/dev/dri")) for link in links
@@ -111,11 +116,12 @@ def test_the_users_own_profiler_keeps_its_kernels_and_ours_comes_later(
 
 
 SUBSCRIBED = """
-import ctypes, sys
+import ctypes, json, sys
 import torch
 path = next(line.split()[-1] for line in open("/proc/self/maps") if "libcupti" in line)
 cupti = ctypes.CDLL(path)
-function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p)(lambda *_: None)
+kinds = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p
+function = ctypes.CFUNCTYPE(None, *kinds)(lambda *_: None)
 first, second = ctypes.c_void_p(), ctypes.c_void_p()
 if cupti.cuptiSubscribe(ctypes.byref(first), function, None) != 0:
     print("skip: CUPTI takes no subscriber"); sys.exit()
@@ -129,23 +135,24 @@ with mfu_profiler.track(model, out=sys.argv[1], **QUICK) as run:
     for _ in range(STEPS):
         step()
 report = run.report
-print(report is not None and report.partition is None, report.step_time_s is not None, report.flop.model_per_step)
-print(report.partition_unknown_because)
+facts = report.step_time_s is not None, report.flop.model_per_step, report.partition_unknown_because
+print(json.dumps([report.partition is not None, *facts]))
 """
 
 
-def test_a_cupti_that_another_tool_holds_costs_the_kernels_and_is_said(
+def test_a_cupti_that_another_tool_holds_costs_the_kernels_at_most_and_is_said(
     nvidia: torch.device, tmp_path: Path
 ) -> None:
-    """As under nsys or another profiler in the process: step time and FLOP stay."""
+    """As under nsys, or another profiler in the process: step time and FLOP stay."""
     maps = Path("/proc/self/maps")
     if not maps.exists() or "libcupti" not in maps.read_text():
         pytest.skip("this build of torch has loaded no CUPTI")
-    lines = run_python(SUBSCRIBED, str(tmp_path)).splitlines()
-    if lines[0].startswith("skip"):
-        pytest.skip(lines[0])
-    assert lines[0] == f"True True {float(Shape().model_flop)}"
-    assert "missing" in lines[1]
+    answer = run_python(SUBSCRIBED, str(tmp_path)).splitlines()[-1]
+    if answer.startswith("skip"):
+        pytest.skip(answer)
+    has_kernels, has_step_time, model_flop, because = json.loads(answer)
+    assert has_step_time and model_flop == Shape().model_flop
+    assert has_kernels or "missing" in because
 
 
 def test_peaks_measures_the_device_beside_its_datasheet(gpu: torch.device, tmp_path: Path) -> None:
@@ -156,7 +163,7 @@ def test_peaks_measures_the_device_beside_its_datasheet(gpu: torch.device, tmp_p
     assert done.returncode == 0, done.stderr
     devices = json.loads(target.read_text())["devices"]
     found = next(one for one in devices if one["backend"] in ("cuda", "rocm") and one["index"] == gpu.index)
-    assert found["name"] in (torch.cuda.get_device_properties(gpu).name, found["name"] or None)
+    assert found["name"] and found["sm_count"] == torch.cuda.get_device_properties(gpu).multi_processor_count
     rates = found["ceiling"]["flop_per_s"]
     assert rates, found["ceiling"]["notes"]
     if found["datasheet"] is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -88,7 +88,7 @@ class Recorded:
 @pytest.fixture(scope="module", params=PRECISIONS)
 def recorded(
     request: pytest.FixtureRequest, device: torch.device, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Recorded]:
+) -> Recorded:
     precision = request.param
     shape = LARGE if device.type == "cuda" else Shape()
     plan = Plan.of(Settings(**PLAN))
@@ -105,7 +105,7 @@ def recorded(
     assert run.report is not None
     # The first timed step starts the clock samples.
     timed_s = median(clock.lengths_s()[plan.timed : plan.prepared - 1])
-    yield Recorded(precision, shape, run.report, timeline_of(run), timed_s, live_mfu)
+    return Recorded(precision, shape, run.report, timeline_of(run), timed_s, live_mfu)
 
 
 def test_the_trace_has_kernels_and_a_window_for_every_step(recorded: Recorded, gpu: torch.device) -> None:

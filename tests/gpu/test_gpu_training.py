@@ -92,8 +92,7 @@ def overflowing(device: torch.device) -> tuple[nn.Module, Step]:
 
 
 def stepping_in_backward(device: torch.device) -> tuple[nn.Module, Step]:
-    """An optimizer for each parameter, run by backward as soon as its gradient is there: on a GPU, in a thread
-    of autograd."""
+    """An optimizer for each parameter, run by backward: on a GPU, in a thread of autograd."""
     model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 64)).to(device)
     for parameter in model.parameters():
         optimizer = torch.optim.AdamW([parameter])
