@@ -170,8 +170,8 @@ def test_a_step_captured_as_one_graph_learns_the_same_wherever_it_is_captured(
 def test_a_capture_that_ends_a_step_by_its_forward_is_not_broken(
     capture_at: int, gpu: torch.device, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without ``run.step()`` a step is over at the next forward: here one that is being captured, during which
-    the profiler must neither start nor end, and no event be asked for."""  # noqa: E501
+    """Without ``run.step()`` a step is over at the next forward: here one that is being captured, in which
+    the profiler must neither start nor end, and no event be asked for."""
     plain = graph_weights(gpu, capture_at, None)
     tracked = graph_weights(gpu, capture_at, tmp_path, says_steps=False)
     assert all(torch.equal(one, other) for one, other in zip(plain, tracked, strict=True))

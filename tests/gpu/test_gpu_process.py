@@ -17,7 +17,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import mfu_profiler  # noqa: E402
-from mfu_profiler.capture import handover  # noqa: E402
 from tests.conftest import REPOSITORY  # noqa: E402
 from tests.gpu.trainings import QUICK, STEPS, Shape, gpt_training, timeline_of  # noqa: E402
 
@@ -77,7 +76,7 @@ def test_the_process_of_the_report_does_not_touch_the_device(
         watchers[-1].start()
         return process
 
-    monkeypatch.setattr(handover.subprocess, "Popen", watched)
+    monkeypatch.setattr(subprocess, "Popen", watched)
     model, step = gpt_training(Shape())(device)
     with mfu_profiler.track(model, out=tmp_path, **QUICK) as run:
         for _ in range(STEPS):

@@ -160,6 +160,7 @@ def test_a_model_on_the_second_device_is_recorded_there(gpu: torch.device, tmp_p
     second = torch.device("cuda", 1 if gpu.index == 0 else 0)
     weights_after(gpt_training(Shape()), second, tmp_path)  # the current device stays the first
     timeline = timeline_of(tmp_path)
-    assert timeline.live is not None and timeline.live.device.index == second.index
+    assert timeline.live is not None and timeline.live.device is not None
+    assert timeline.live.device.index == second.index
     assert timeline.live.run.step_clock == "device events" and len(timeline.live.run.step_times_ns) > 0
     assert len(timeline.activities.start_ns) > 0
