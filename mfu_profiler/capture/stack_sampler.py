@@ -13,12 +13,14 @@ gives the GIL up, which is at once in a wait, and within 5 ms (``sys.getswitchin
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
 import time
 from array import array
 from random import Random
+from types import FrameType
 from typing import Any
 
 __all__ = ["StackSampler"]
@@ -144,7 +146,7 @@ class StackSampler:
 
     def _sample(self) -> str | None:
         """One sample, or why there can be no more."""
-        frame = sys._current_frames().get(self._ident)
+        frame = _current_frame(self._ident)
         now_ns = time.time_ns()
         if frame is None or (self._sampled is not None and not self._sampled.is_alive()):
             return "the sampled thread ended"  # a new thread may bear its ident already
@@ -168,6 +170,22 @@ class StackSampler:
             self._stack_entries += len(stack)
         self._time_ns.append(time_ns)
         self._stack.append(index)
+
+
+def _current_frame(thread_ident: int) -> FrameType | None:
+    """The frame that a thread is in.
+
+    Before Python 3.12 a garbage collection that begins inside ``sys._current_frames`` and frees a
+    ``threading.local`` waits for a lock that the same thread holds: the process stands still for ever
+    (python/cpython#106883).
+    """
+    if sys.version_info >= (3, 12) or not gc.isenabled():
+        return sys._current_frames().get(thread_ident)
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread_ident)
+    finally:
+        gc.enable()
 
 
 def _text(path: str, line: int, function: str) -> str:

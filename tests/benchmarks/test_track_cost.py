@@ -100,7 +100,7 @@ def test_hooks_take_at_most_three_thousandths_of_a_step(
     assert all(median(ours) <= MOST_IN_HOOKS * median(steps) for ours, steps in found.values())
 
 
-class Tiny:
+class Tiny(Training):
     """A training that does next to nothing, so that what surrounds it shows."""
 
     def __init__(self) -> None:
@@ -108,15 +108,13 @@ class Tiny:
         self._optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
         self._input = torch.ones(1, 1)
 
-    step, times_ns = Training.step, Training.times_ns
-
-    def step(self) -> None:  # type: ignore[no-redef]  # noqa: F811
+    def step(self) -> None:
         self.model(self._input).backward()
         self._optimizer.step()
         self._optimizer.zero_grad()
 
 
-def block_ns(training: Any, out: Path | None, steps: int) -> float:
+def block_ns(training: Training, out: Path | None, steps: int) -> float:
     """Median step time of one block of steps, tracked or not; its first steps are left out."""
     if out is None:
         return median(training.times_ns(FIRST_STEPS + steps)[FIRST_STEPS:])
@@ -125,7 +123,7 @@ def block_ns(training: Any, out: Path | None, steps: int) -> float:
 
 
 def paired_blocks(
-    training: Any, out: Path, blocks: int, steps: int
+    training: Training, out: Path, blocks: int, steps: int
 ) -> tuple[list[float], list[float], float]:
     """(Tracked minus not, one untracked minus the other, median untracked step), ns; one entry a block."""
     with_ns, apart_ns, plain_ns = [], [], []
@@ -215,7 +213,7 @@ def test_a_profiled_step_takes_at_most_a_twentieth_longer_than_under_torchs_prof
 
 @pytest.fixture
 def hand_overs(monkeypatch: pytest.MonkeyPatch) -> defaultdict[str, list[int]]:
-    """Times of hand-overs, and of the profiler's own stop and export in each, ns."""
+    """Times of hand-overs, and of the profiler's own stop in each, ns."""
     times: defaultdict[str, list[int]] = defaultdict(list)
 
     def watch_method(owner: type, name: str) -> None:
@@ -232,12 +230,11 @@ def hand_overs(monkeypatch: pytest.MonkeyPatch) -> defaultdict[str, list[int]]:
 
     watch_method(Window, "hand_over")
     watch_method(_KinetoProfile, "stop_trace")
-    watch_method(_KinetoProfile, "export_chrome_trace")
     return times
 
 
-def exported_by_torch_ns(training: Training, path: Path) -> int:
-    """Time of ``export_chrome_trace`` alone, of as many steps."""
+def let_go_by_torch_ns(training: Training, path: Path) -> tuple[int, int]:
+    """Times of ``export_chrome_trace``, and of letting go of what was recorded, of as many steps."""
     profiler = _KinetoProfile(activities=[ProfilerActivity.CPU], record_shapes=True)
     profiler.prepare_trace()
     profiler.start_trace()
@@ -245,31 +242,36 @@ def exported_by_torch_ns(training: Training, path: Path) -> int:
         training.step()
     profiler.stop_trace()
     start_ns = time.perf_counter_ns()
-    profiler.profiler.export_chrome_trace(str(path)) if False else profiler.export_chrome_trace(str(path))
-    return time.perf_counter_ns() - start_ns
+    profiler.export_chrome_trace(str(path))
+    exported_ns = time.perf_counter_ns()
+    profiler.profiler = None
+    return exported_ns - start_ns, time.perf_counter_ns() - exported_ns
 
 
 def test_the_hand_over_stops_the_training_hardly_longer_than_the_bare_export(
     tmp_path: Path, figures: Figures, hand_overs: defaultdict[str, list[int]]
 ) -> None:
-    training, bare_ns = Training(), defaultdict(list)
+    """Torch's profiler takes as long to free what it recorded as to export it, whoever asks, and holds the
+    GIL all the while. So that is in both; the ratio to the export alone is shown too."""
+    training = Training()
     ours_ns: list[int] = []
-    inner_ns: list[int] = []
+    bare_ns: dict[str, list[tuple[int, int]]] = {"json": [], "json.gz": []}
     for _ in range(PROFILES):
         hand_overs.clear()
         profiled_by_us_ns(training, tmp_path)
-        (whole,), (stop,), (export,) = (
-            hand_overs[name] for name in ("hand_over", "stop_trace", "export_chrome_trace")
-        )
-        ours_ns.append(whole - stop)  # the profiler's own stop is part of both
-        inner_ns.append(export)
-        for suffix in ("json", "json.gz"):
-            bare_ns[suffix].append(exported_by_torch_ns(training, tmp_path / f"bare.{suffix}"))
-    same = median(ours / export for ours, export in zip(ours_ns, inner_ns, strict=True))
-    for what, yardstick in (("same trace", inner_ns), *bare_ns.items()):
-        ratio = same if what == "same trace" else median(ours_ns) / median(yardstick)
-        times = f"{median(ours_ns) / 1e6:.1f} ms", f"{median(yardstick) / 1e6:.1f} ms"
-        figures.add(
-            "hand-over over bare export", what, *times, f"{ratio:.2f}", f"at most {MOST_OVER_EXPORT:g}"
-        )
-    assert same <= MOST_OVER_EXPORT
+        (whole_ns,), (stop_ns,) = hand_overs["hand_over"], hand_overs["stop_trace"]
+        ours_ns.append(whole_ns - stop_ns)  # the profiler's own stop is part of both
+        for suffix, times_ns in bare_ns.items():
+            times_ns.append(let_go_by_torch_ns(training, tmp_path / f"bare.{suffix}"))
+    ours = median(ours_ns)
+    ratios = {}
+    for suffix, times_ns in bare_ns.items():
+        export, both = median(export for export, _ in times_ns), median(map(sum, times_ns))
+        ratios[suffix] = ours / both
+        for what, yardstick, limit in (
+            (f"{suffix} and letting go", both, f"at most {MOST_OVER_EXPORT:g}"),
+            (f"{suffix} alone", export, ""),
+        ):
+            times = f"{ours / 1e6:.0f} ms", f"{yardstick / 1e6:.0f} ms"
+            figures.add("hand-over over export", what, *times, f"{ours / yardstick:.2f}", limit)
+    assert max(ratios.values()) <= MOST_OVER_EXPORT

@@ -25,7 +25,7 @@ class Training:
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.model: nn.Module = Gpt()
-        self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+        self._optimizer: torch.optim.Optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
         self._tokens = torch.randint(VOCABULARY, (SEQUENCES, LENGTH + 1))
 
     def step(self) -> None:
