@@ -106,9 +106,8 @@ def _data_loading(inputs: FindingInputs, share: float) -> Finding:
     evidence = f"{count:.3g} next() a step, {time_text(each_s)} each"
     if in_main:
         title = "the main process loads the data while the device waits"
-        advice: tuple[str, ...] = (
-            "DataLoader(..., num_workers=4, pin_memory=True, persistent_workers=True)",
-        )
+        pinned = "" if inputs.evidence.is_cpu else " pin_memory=True,"  # nothing is copied to a CPU
+        advice: tuple[str, ...] = (f"DataLoader(..., num_workers=4,{pinned} persistent_workers=True)",)
         evidence += ", in the main process (num_workers=0)"
     else:
         title = "the data loader's workers do not keep up"

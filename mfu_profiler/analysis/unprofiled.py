@@ -61,7 +61,7 @@ class Unprofiled:
         if self.stretch < 1:
             return "the profiled steps were faster"
         is_whole = self.host_excess(idle_host) < self.stretch - 1
-        return "the profiler slowed more than the host" if is_whole else "taken from host-bound time"
+        return "the profiler's cost beyond host-bound" if is_whole else "taken from host-bound time"
 
     def host_excess(self, idle_host: float) -> float:
         """What of host-bound time is the profiler's, of the unprofiled step. Args: of the profiled step."""

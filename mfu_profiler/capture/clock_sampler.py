@@ -128,7 +128,7 @@ class ClockSampler:
     def _run(self) -> None:
         try:
             self._sample_until_stopped()
-        except Exception as error:
+        except Exception as error:  # a driver may raise anything; the run goes on, the report says it
             text = " ".join(str(error).split())
             self._because = f"sampling ended: {type(error).__name__}: {text}"
         finally:
@@ -167,5 +167,5 @@ class ClockSampler:
             return
         try:
             close()
-        except Exception as error:
+        except Exception as error:  # likewise
             self._because = self._because or f"closing failed: {type(error).__name__}: {error}"

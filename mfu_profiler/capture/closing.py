@@ -6,37 +6,37 @@ import math
 import time
 from statistics import median
 
+from mfu_profiler.capture.course import Course
 from mfu_profiler.capture.live_rate import LiveRate, utilization_fraction
-from mfu_profiler.capture.session import Session
 from mfu_profiler.units import count_text, percent_text, time_text
 
 __all__ = ["closing_line"]
 
 
-def closing_line(session: Session) -> str:
+def closing_line(course: Course) -> str:
     """Steps, their time, MFU over the whole run, pauses, and where the trace is."""
-    if session.window is None and not session.times.count:
+    if course.window is None and not course.times.count:
         return "mfu_profiler: no step was seen: no optimizer of this process stepped"
-    wall_s = (time.time_ns() - session.started_ns) / 1e9
-    parts = [f"{count_text(session.times.count)} steps in {time_text(wall_s)}"]
-    lengths = session.times.plain_ns
+    wall_s = (time.time_ns() - course.started_ns) / 1e9
+    parts = [f"{count_text(course.times.count)} steps in {time_text(wall_s)}"]
+    lengths = course.times.plain_ns
     if lengths:
         mean_s = sum(lengths) / len(lengths) / 1e9
         parts.append(f"{time_text(median(lengths) / 1e9)} each (median)")
-        rate = LiveRate(session)
+        rate = LiveRate(course)
         mfu = utilization_fraction(rate.model_flop, mean_s, rate.peak_flop_per_s)
         if not math.isnan(mfu):
             parts.append(f"MFU {percent_text(mfu)} over the run")
-    pauses = _pauses(session, wall_s)
+    pauses = _pauses(course, wall_s)
     if pauses:
         parts.append(f"pauses: {pauses} of wall time")
-    path = session.outcome.trace_path if session.outcome is not None else None
+    path = course.outcome.trace_path if course.outcome is not None else None
     if path is not None:
         parts.append(f"trace: {path}")
     return f"mfu_profiler: {'; '.join(parts)}"
 
 
-def _pauses(session: Session, wall_s: float) -> str:
-    shares = {kind: length / 1e9 / max(wall_s, 1e-9) for kind, length in session.times.pauses_ns.items()}
+def _pauses(course: Course, wall_s: float) -> str:
+    shares = {kind: length / 1e9 / max(wall_s, 1e-9) for kind, length in course.times.pauses_ns.items()}
     ranked = sorted(shares.items(), key=lambda item: -item[1])
     return ", ".join(f"{kind} {percent_text(share)}" for kind, share in ranked if share >= 0.0005)

@@ -145,7 +145,7 @@ def _with_nvml(live: LiveDevice) -> LiveDevice:
     try:
         with open_device(live.uuid, index) as opened:
             reading = opened.reading()
-    except Exception as error:
+    except Exception as error:  # a driver may raise anything; the report says that NVML could not be read
         because = one_line(error)
         uuid = None if live.uuid is None else uuid_spellings(live.uuid)[0]
         return replace(live, uuid=uuid, nvml_because=because)

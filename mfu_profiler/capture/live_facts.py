@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mfu_profiler.capture.settings import Settings
-from mfu_profiler.capture.surroundings import Surroundings
+from mfu_profiler.capture.window import Window
 from mfu_profiler.version import __version__
 
-__all__ = ["FORMAT_VERSION", "RunFacts", "live_facts", "parameter_counts"]
+if TYPE_CHECKING:
+    from mfu_profiler.capture.course import Course
+
+__all__ = ["FORMAT_VERSION", "RunFacts", "course_facts", "parameter_counts"]
 
 FORMAT_VERSION = 1
 
@@ -40,35 +42,85 @@ class RunFacts:
     notes: list[str]
 
 
-def live_facts(
-    run: RunFacts,
-    *,
-    model: nn.Module | None,
-    settings: Settings,
-    flop: Mapping[str, Any],
-    surroundings: Surroundings,
-    clocks: Mapping[str, Any] | None,
-    stacks: Mapping[str, Any] | None,
+def course_facts(
+    course: Course,
+    window: Window,
+    unfinished: int | None,
+    ended: str | None,
+    clocks: dict[str, Any] | None,
+    stacks: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The whole object."""
-    parameters, trainable = parameter_counts(model)
-    about_model = {
-        "model": type(model).__name__ if model is not None else None,
-        "parameters": parameters,
-        "trainable_parameters": trainable,
-    }
-    ceiling = surroundings.ceiling
+    """The whole object.
+
+    Args:
+        course: of the block, up to this moment.
+        window: of the course.
+        unfinished: number of the last mark, where it is not a whole step.
+        ended: how an exception ended the block; None where none did.
+        clocks: samples of the device's clock.
+        stacks: samples of the training thread's Python stack.
+
+    """
+    course.read_device_clock(waits=True)  # where there was a profiler, it has waited for the device already
+    ceiling = window.surroundings.ceiling
     return {
         "version": FORMAT_VERSION,
         "library_version": __version__,
-        "settings": settings.to_json(),
-        "run": about_model | asdict(run),
-        "flop": flop,
-        "device": surroundings.live.to_json(),
+        "settings": course.settings.to_json(),
+        "run": _about_model(course.counting.model) | asdict(_run_facts(course, window, unfinished, ended)),
+        "flop": course.counting.to_json(),
+        "device": window.surroundings.live.to_json(),
         "ceiling": ceiling.to_json() if ceiling is not None else None,
         "clocks": clocks,
         "stacks": stacks,
     }
+
+
+def _run_facts(course: Course, window: Window, unfinished: int | None, ended: str | None) -> RunFacts:
+    detector, times = course.detector, course.times
+    return RunFacts(
+        mode=detector.mode,
+        boundary=detector.boundary_text,
+        steps_done=times.count,
+        step_times_ns=times.timed_ns or times.early_ns,
+        step_clock="host" if window.device_clock is None else "device events",
+        pauses_ns=times.pauses_ns,
+        wall_ns=time.time_ns() - course.started_ns,
+        first_profiled_step=window.profiling.first_step,
+        unfinished_step=unfinished,
+        ended=ended,
+        lacks=_lacks(course, window),
+        notes=[*course.notes, *window.profiling.notes],
+    )
+
+
+def _about_model(model: nn.Module | None) -> dict[str, Any]:
+    parameters, trainable = parameter_counts(model)
+    return {
+        "model": type(model).__name__ if model is not None else None,
+        "parameters": parameters,
+        "trainable_parameters": trainable,
+    }
+
+
+def _lacks(course: Course, window: Window) -> list[str]:
+    """What a short block could not give, and what to type for more."""
+    done = course.times.count
+    if not done and course.detector.mode is None:
+        return [
+            "no step was seen: neither an optimizer step nor a forward of the model;"
+            " mark steps yourself:  run.step()"
+        ]
+    lacks = []
+    if window.profiling.first_step is None and not window.profiling.notes:
+        steps = "1 step" if done == 1 else f"{done} steps"
+        lacks.append(
+            f"the block ended after {steps}, before the profiled window at step {course.plan.profiled}:"
+            "  track(model, warmup=0, timed=2, active=2) profiles steps 6 and 7"
+        )
+    if done and not course.times.timed_ns:
+        lacks.append("no step was timed after the warm-up: the step time is that of early steps")
+    return lacks
 
 
 def parameter_counts(model: nn.Module | None) -> tuple[int | None, int | None]:

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from mfu_profiler.analysis import Report
+from mfu_profiler.capture.course import Course
 from mfu_profiler.capture.device import LiveDevice
 from mfu_profiler.capture.flop_count import FlopCount
-from mfu_profiler.capture.session import Session
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.errors import MfuProfilerError
 from mfu_profiler.hardware import PRECISIONS, Precision, find_device
@@ -26,27 +26,27 @@ __all__ = ["LiveRate", "live_peak_flop_per_s", "utilization_fraction"]
 
 
 class LiveRate:
-    """The numbers of a session at this moment; cheap, and without any synchronization."""
+    """The numbers of a block at this moment; cheap, and without any synchronization."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        outcome = session.outcome
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        outcome = course.outcome
         self._report: Report | None = outcome.report_if_ready if outcome is not None else None
 
     @property
     def step_time_s(self) -> float:
         """Mean over the last whole steps; NaN before the first."""
-        session = self._session
-        seconds = session.times.live_s(session.pending_ns())
+        course = self._course
+        seconds = course.times.live_s(course.pending_ns())
         return math.nan if seconds is None else seconds
 
     @property
     def model_flop(self) -> float | None:
         """Of one step: given, of the report, or counted."""
         given, report, count = (
-            self._session.settings.flop_per_step,
+            self._course.settings.flop_per_step,
             self._report,
-            self._session.counting.count,
+            self._course.counting.count,
         )
         if given is not None:
             return given
@@ -57,7 +57,7 @@ class LiveRate:
     @property
     def hardware_flop(self) -> float | None:
         """Everything that a step executes."""
-        report, count = self._report, self._session.counting.count
+        report, count = self._report, self._course.counting.count
         if report is not None and report.flop.hardware_per_step is not None:
             return report.flop.hardware_per_step
         return None if count is None else float(count.hardware)
@@ -67,11 +67,11 @@ class LiveRate:
         """Given, of the report, measured, or the datasheet's."""
         if self._report is not None and self._report.device.peak_flop_per_s is not None:
             return self._report.device.peak_flop_per_s
-        session = self._session
-        if session.window is None:
+        course = self._course
+        if course.window is None:
             return None
-        place = session.window.surroundings
-        return live_peak_flop_per_s(session.settings, place.live, place.ceiling, session.counting.count)
+        place = course.window.surroundings
+        return live_peak_flop_per_s(course.settings, place.live, place.ceiling, course.counting.count)
 
     @property
     def mfu(self) -> float:
@@ -86,8 +86,8 @@ class LiveRate:
     @property
     def pause_fraction(self) -> float:
         """Share of wall time that was evaluation, other pauses, or our own work."""
-        wall_ns = time.time_ns() - self._session.started_ns
-        return sum(self._session.times.pauses_ns.values()) / max(1, wall_ns)
+        wall_ns = time.time_ns() - self._course.started_ns
+        return sum(self._course.times.pauses_ns.values()) / max(1, wall_ns)
 
     def metrics(self) -> dict[str, float]:
         """All of these by name, and the classes of time as ``time/...``; what is unknown is left out."""
@@ -95,7 +95,7 @@ class LiveRate:
             "mfu": self.mfu,
             "hfu": self.hfu,
             "step_time_s": self.step_time_s,
-            "steps": float(self._session.times.count),
+            "steps": float(self._course.times.count),
             "model_flop_per_step": self.model_flop,
             "hardware_flop_per_step": self.hardware_flop,
             "peak_flop_per_s": self.peak_flop_per_s,

@@ -163,9 +163,9 @@ class Run:
         try:
             if self._session is not None:
                 self._session.close(ended)
-                if self._session.is_shown and not is_quiet:
-                    show(closing_line(self._session))
-        except Exception as error:
+                if self._session.course.is_shown and not is_quiet:
+                    show(closing_line(self._session.course))
+        except Exception as error:  # ours; the training is over, and its own exception goes on
             warn("the run could not be closed: %s: %s", type(error).__name__, error)
         finally:
             active_block.release(self)
@@ -189,21 +189,21 @@ class Run:
     @property
     def step_time_s(self) -> float:
         """Mean time of the last whole steps (ten, and ten seconds) by the host's clock; NaN before."""
-        return math.nan if self._session is None else LiveRate(self._session).step_time_s
+        return math.nan if self._session is None else LiveRate(self._session.course).step_time_s
 
     @property
     def mfu(self) -> float:
         """Model FLOP / (``step_time_s`` x peak), 0 to 1; NaN while one of them is unknown."""
-        return math.nan if self._session is None else LiveRate(self._session).mfu
+        return math.nan if self._session is None else LiveRate(self._session.course).mfu
 
     @property
     def hfu(self) -> float:
         """The same of all FLOP that are executed, recomputation and optimizer included."""
-        return math.nan if self._session is None else LiveRate(self._session).hfu
+        return math.nan if self._session is None else LiveRate(self._session.course).hfu
 
     def metrics(self) -> dict[str, float]:
         """The run so far as a flat dict for a logger; what is not known yet is left out."""
-        return {} if self._session is None else LiveRate(self._session).metrics()
+        return {} if self._session is None else LiveRate(self._session.course).metrics()
 
     # Afterwards ---------------------------------------------------------------------------------
 
@@ -213,13 +213,13 @@ class Run:
 
         None before the steps are profiled, and where no report could be made (the log says why).
         """
-        outcome = self._session.outcome if self._session is not None else None
+        outcome = self._session.course.outcome if self._session is not None else None
         return outcome.report if outcome is not None else None
 
     @property
     def trace_path(self) -> Path | None:
         """The trace file, once it is written; None before, and where none could be written."""
-        outcome = self._session.outcome if self._session is not None else None
+        outcome = self._session.course.outcome if self._session is not None else None
         return outcome.trace_path if outcome is not None else None
 
 

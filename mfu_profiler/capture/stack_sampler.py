@@ -126,7 +126,7 @@ class StackSampler:
         start_ns, start_cpu_ns = time.monotonic_ns(), time.thread_time_ns()
         try:
             self._because = self._sample_until_stopped()
-        except Exception as error:
+        except Exception as error:  # a thread of ours never shows in the training; the report says it
             self._because = f"sampling failed: {type(error).__name__}: {error}"
         self._sampled = None
         wall_ns = time.monotonic_ns() - start_ns

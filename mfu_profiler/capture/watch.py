@@ -99,7 +99,7 @@ def _safely(method: Callable[..., Any]) -> Callable[..., bool]:
             return False
         try:
             return bool(method(self, *args))
-        except Exception as error:
+        except Exception as error:  # ours or the listener's; the user's call goes on
             self._is_awake = False
             with suppress(Exception):
                 self._listener.on_error(error)

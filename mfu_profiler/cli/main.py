@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except OSError as error:
         return _failed(str(error))
-    except Exception as error:
+    except Exception as error:  # what is caught nowhere above is our fault, and said to be
         return _bug(error)
     if isinstance(status, Script):
         return status()  # its exceptions and its exit status are its own

@@ -163,7 +163,7 @@ def _steps(report: Report) -> list[str]:
 
 def _overhead(fraction: float) -> str:
     if fraction < 0:
-        return f"{percent_text(-fraction)} less, so the profiler costs nothing that shows"
+        return f"{percent_text(-fraction)} less: the steps vary by more than the profiler costs"
     return f"the profiler costs {percent_text(fraction)}"
 
 

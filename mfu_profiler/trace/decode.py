@@ -132,7 +132,7 @@ class Decoder:
         """
         position = 0
         while True:
-            position = _SEPARATOR.match(self._buffer, position).end()  # type: ignore[union-attr]  # may be empty
+            position = _SEPARATOR.match(self._buffer, position).end()  # type: ignore[union-attr]  # matches anything
             if self._buffer[position : position + 1] == b"}":
                 self._buffer = self._buffer[position + 1 :]
                 return True
@@ -244,7 +244,7 @@ class Decoder:
         texts: list[bytes] = []
         position, has_ended = 0, False
         while position < LEAST_BLOCK_BYTE and not has_ended:
-            start = _SEPARATOR.match(self._buffer, position).end()  # type: ignore[union-attr]  # may be empty
+            start = _SEPARATOR.match(self._buffer, position).end()  # type: ignore[union-attr]  # matches anything
             if self._buffer[start : start + 1] == b"]":
                 position, has_ended = start + 1, True
                 continue

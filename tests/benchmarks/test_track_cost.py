@@ -82,13 +82,13 @@ def test_hooks_take_at_most_three_thousandths_of_a_step(
 ) -> None:
     training = Training()
     run: Any = None
-    hooks = HookTimes(monkeypatch, lambda: run._session._phase if run is not None else None)
+    hooks = HookTimes(monkeypatch, lambda: run._session.course.phase if run is not None else None)
     found: dict[Phase, tuple[list[int], list[int]]] = {Phase.TIMED: ([], []), Phase.REST: ([], [])}
     with tracked(training, tmp_path, warmup=0, timed=STEPS, active=1) as run:  # noqa: F811 - the phase function above reads it
         for _ in range(FIRST_STEPS + 2 * STEPS + 4):
-            phase, before_ns = run._session._phase, hooks.total_ns[run._session._phase]
+            phase, before_ns = run._session.course.phase, hooks.total_ns[run._session.course.phase]
             (length_ns,) = training.times_ns(1)
-            if run._session._phase is phase and phase in found:
+            if run._session.course.phase is phase and phase in found:
                 found[phase][0].append(hooks.total_ns[phase] - before_ns)
                 found[phase][1].append(length_ns)
     for phase, (ours_ns, steps_ns) in found.items():
@@ -181,10 +181,10 @@ def profiled_by_us_ns(training: Training, out: Path) -> list[int]:
     lengths = []
     with tracked(training, out, warmup=0, timed=1, active=PROFILED) as run:
         session: Any = run._session
-        while session._phase is not Phase.REST:
-            is_profiled = session._phase is Phase.PROFILED
+        while session.course.phase is not Phase.REST:
+            is_profiled = session.course.phase is Phase.PROFILED
             (length_ns,) = training.times_ns(1)
-            if is_profiled and session._phase is Phase.PROFILED:
+            if is_profiled and session.course.phase is Phase.PROFILED:
                 lengths.append(length_ns)
     assert len(lengths) == PROFILED - 1
     return lengths

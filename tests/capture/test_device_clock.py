@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from mfu_profiler.capture import live_rate, session  # noqa: E402
+from mfu_profiler.capture import course, live_rate, session  # noqa: E402
 from mfu_profiler.capture.device import LiveDevice  # noqa: E402
 from mfu_profiler.capture.device_clock import DeviceClock  # noqa: E402
 from mfu_profiler.capture.flop_count import FlopCount  # noqa: E402
@@ -133,13 +133,13 @@ def test_no_phase_begins_or_ends_in_a_capture(tmp_path: Path, monkeypatch: pytes
         step()
 
     monkeypatch.setattr(session, "is_capturing", lambda: 3 <= number < 10)
-    whole = session.Session._take
+    whole = course.Course.take
 
-    def take(self: Any, finished: Any) -> None:
+    def take(self: Any, finished: Any, **late: bool) -> None:
         taken.append(number)
-        whole(self, finished)
+        whole(self, finished, **late)
 
-    monkeypatch.setattr(session.Session, "_take", take)
+    monkeypatch.setattr(course.Course, "take", take)
     run = tracked(model, counted_step, tmp_path, steps=14)
     assert not any(3 < at < 10 for at in taken), taken
     assert len(taken) == 14 and run.trace_path is not None

@@ -75,7 +75,7 @@ def test_a_trace_that_a_full_disk_cut_is_kept_and_reported_up_to_the_cut(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system that holds torch's export (some 150 kB), and little beside it."""
+    """A file system too small for torch's export of some 150 kB."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)]
