@@ -56,6 +56,7 @@ def only(folder: Path, ending: str) -> Path:
 def test_the_slow_loader_is_the_first_finding_and_the_report_is_on_stdout(shown: Shown) -> None:
     first = json.loads(shown.report.read_bytes())["findings"][0]
     assert first["code"].startswith("data_loading")
+    assert not any("pin_memory" in advice for advice in first["advice"]) or "cuda" in shown.out
     after_heading = shown.out.split("What to fix first")[1].splitlines()[1]
     assert after_heading.strip().startswith("1  the main process loads the data while the device waits")
     assert "demo_training.py" in shown.out
