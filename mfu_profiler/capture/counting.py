@@ -77,9 +77,14 @@ class Counting:
                 f"{self._because}; a meta copy cannot be counted: {error}" if self._because else str(error)
             )
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether our dispatch mode is still there."""
+        return self._counter is not None and self._counter.is_stacked
+
     def leave(self) -> None:
         """Take our dispatch mode away if it is still there."""
-        if self._counter is not None and self._counter.is_stacked:
+        if self._counter is not None and self.is_under_way:
             self._counter.stop()
 
     def on_forward(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, trains: bool) -> None:

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from mfu_profiler.capture.counting import Counting
+from mfu_profiler.capture.device_clock import DeviceClock
 from mfu_profiler.capture.live_facts import course_facts
 from mfu_profiler.capture.outcome import Outcome
 from mfu_profiler.capture.phases import Phase, Plan
@@ -35,6 +36,8 @@ POSTPONED_STEPS = 5
 not to keep step with a schedule that repeats."""
 MOST_KEPT_STEPS = 1000
 """Steps whose times are kept for the trace of a block that is never profiled."""
+MOST_PATIENCE = 256
+"""Events, of some eighty steps; those of one step take some µs to act on."""
 WHOLE_STEP_FRACTION = 0.05
 """A mark that outlasts its step by more than this share is no measure of it."""
 
@@ -99,20 +102,44 @@ class Course:
 
     def read_device_clock(self, *, waits: bool = False) -> None:
         """Take the step lengths that the device has finished, or those of all steps so far."""
-        if self.window is not None and self.window.device_clock is not None:
-            for number, length_ns in self.window.device_clock.finished(waits=waits):
+        if self.device_clock is not None:
+            for number, length_ns in self.device_clock.finished(waits=waits):
                 self.times.add_device(number, length_ns)
 
     # Steps and phases ---------------------------------------------------------------------------
 
-    def take(self, step: Step, *, is_late: bool) -> None:
-        """A step has ended; ``is_late`` where the next one has ended as well by now."""
+    def is_quiet_in(self, step: int) -> bool:
+        """Whether nothing begins or ends with this step: it is timed, as the one before it."""
+        return (
+            self.phase is self.plan.phase(step)
+            and self.phase in (Phase.TIMED, Phase.REST)
+            and self.window is not None
+            and not self.window.profiling.is_active
+            and not self.counting.is_under_way
+        )
+
+    def patience(self, step: int) -> int:
+        """How many events may wait in this step: each has one at least, so no change of phase is missed."""
+        if not self.is_quiet_in(step):
+            return 1
+        return MOST_PATIENCE if self.phase is Phase.REST else min(MOST_PATIENCE, self.plan.prepared - step)
+
+    @property
+    def device_clock(self) -> DeviceClock | None:
+        """None where the host's clock serves, and before it is known."""
+        return self.window.device_clock if self.window is not None else None
+
+    def device_mark(self) -> object:
+        """A mark of this moment on the device."""
+        return self.device_clock.now() if self.device_clock is not None else None
+
+    def take(self, step: Step, mark: object) -> None:
+        """A step has ended; the device's mark of its end, where there is one."""
         own_ns, self._own_ns = self._own_ns, 0
         self.times.add(step, self.phase, own_ns)
         self.counting.step_ended()
-        if self.window is not None and self.window.device_clock is not None:
-            if not is_late:  # the end of a step that had to wait here has passed unmarked
-                self.window.device_clock.mark(step.number)
+        if self.device_clock is not None:
+            self.device_clock.add(step.number, mark)
             self.read_device_clock()
         if self.phase not in (Phase.PROFILED, Phase.REST) and len(self._kept) < MOST_KEPT_STEPS:
             self._kept.append((step.number, step.start_ns, step.end_ns))
@@ -125,8 +152,6 @@ class Course:
             found_model: what the optimizer's parameters led to, where no model was given.
 
         """
-        if self.phase is Phase.TIMED and self.plan.timed < step < self.plan.prepared:
-            return  # as the step before
         before, self.phase = self.phase, self.plan.phase(step)
         if self.window is None or before is Phase.COUNTED:
             with self._own_work():

@@ -30,14 +30,20 @@ class DeviceClock:
         self._waiting: deque[tuple[int, Any]] = deque()
         self._last: tuple[int, Any] | None = None
 
-    def mark(self, step: int) -> None:
-        """Record that the work of a step (its number) has been enqueued."""
+    def now(self) -> Any:
+        """A mark behind all work that has been enqueued so far; None where none can be set."""
         if self._is_capturing() or len(self._waiting) >= MOST_WAITING:
-            return
+            return None
         with suppress(RuntimeError):
             event = self._module.Event(enable_timing=True)
             event.record(self._module.current_stream(self._device))
-            self._waiting.append((step, event))
+            return event
+        return None
+
+    def add(self, step: int, mark: Any) -> None:
+        """Take the mark of a step's end; its number."""
+        if mark is not None:
+            self._waiting.append((step, mark))
 
     def finished(self, *, waits: bool = False) -> list[tuple[int, int]]:
         """(Step, ns) of the steps that the device has finished since the last call.

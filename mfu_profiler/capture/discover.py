@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from torch.optim import Optimizer
 from mfu_profiler.capture.patch import hidden
 
 __all__ = [
+    "Holders",
     "core_of",
     "instances_of",
     "is_wrapper",
@@ -59,6 +61,24 @@ def parameters_of(optimizer: Optimizer) -> Iterator[torch.Tensor]:
     """The tensors that an optimizer holds."""
     for group in optimizer.param_groups:
         yield from group["params"]
+
+
+class Holders:
+    """The optimizers that hold a parameter of a model, as far as it has been asked about them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._known: WeakKeyDictionary[Optimizer, tuple[int, bool]] = WeakKeyDictionary()
+
+    def __contains__(self, optimizer: Optimizer) -> bool:
+        """Looked up again when it holds more than it did."""
+        size = sum(len(group["params"]) for group in optimizer.param_groups)
+        known = self._known.get(optimizer)
+        if known is None or known[0] != size:
+            own = {id(parameter) for parameter in self._model.parameters()}
+            known = size, any(id(held) in own for held in parameters_of(optimizer))
+            self._known[optimizer] = known
+        return known[1]
 
 
 def optimizers_of(model: nn.Module | None) -> list[Optimizer]:

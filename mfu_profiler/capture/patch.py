@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch._guards import _TLS
 
-__all__ = ["Patch", "caller", "hidden"]
+__all__ = ["After", "Before", "Patch", "caller", "hidden"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 Before = Callable[[Any, tuple[Any, ...], dict[str, Any]], bool]
@@ -47,8 +47,9 @@ class Patch:
     Args:
         owner: the class; it may inherit the method.
         name: the method.
-        before: called before each call with (instance, args, kwargs); must not raise.
+        before: called before each call with (instance, args, kwargs).
         after: called with the instance after a call for which ``before`` returned True, also one that raised.
+        failed: called with what ``before`` or ``after`` raised; the user's call goes on.
         concerns: whether calls of this instance are observed, to be quick where most are not; None: all are.
 
     """
@@ -60,12 +61,14 @@ class Patch:
         before: Before,
         after: After | None = None,
         *,
+        failed: Callable[[Exception], object],
         concerns: Callable[[Any], bool] | None = None,
     ) -> None:
         self._owner = owner
         self._name = name
         self._previous = owner.__dict__.get(name)
         self._concerns = concerns
+        self._failed = failed
         self._is_inert = False
         self._call = _observed(self, before, after)
         functools.update_wrapper(self._call, getattr(owner, name), updated=())  # TorchScript reads its source
@@ -114,7 +117,11 @@ def _observed(patch: Patch, before: Before, after: After | None) -> Callable[...
         prior = set_eval_frame(None)
         try:
             original = patch._original(instance, type(instance))
-            has_begun = not patch._is_inert and before(instance, args, kwargs)
+            try:
+                has_begun = not patch._is_inert and before(instance, args, kwargs)
+            except Exception as error:  # ours, whatever it is
+                has_begun = False
+                patch._failed(error)
         finally:
             set_eval_frame(prior)
         if not has_begun or after is None:
@@ -125,6 +132,8 @@ def _observed(patch: Patch, before: Before, after: After | None) -> Callable[...
             prior = set_eval_frame(None)
             try:
                 after(instance)
+            except Exception as error:  # ours, whatever it is
+                patch._failed(error)
             finally:
                 set_eval_frame(prior)
 
@@ -132,11 +141,9 @@ def _observed(patch: Patch, before: Before, after: After | None) -> Callable[...
 
 
 def caller() -> FrameType | None:
-    """The frame that called an observed method; to be asked from ``before``."""
+    """The frame that called an observed method; to be asked by ``before`` itself."""
     own = globals()
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals is not own:  # the observer
-        frame = frame.f_back
+    frame: FrameType | None = sys._getframe(3)  # behind ``before`` and the observer
     while frame is not None and frame.f_globals is own:  # patches nest
         frame = frame.f_back
     return frame

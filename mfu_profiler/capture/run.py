@@ -189,21 +189,21 @@ class Run:
     @property
     def step_time_s(self) -> float:
         """Mean time of the last whole steps (ten, and ten seconds) by the host's clock; NaN before."""
-        return math.nan if self._session is None else LiveRate(self._session.course).step_time_s
+        return math.nan if self._session is None else LiveRate(self._session.catch_up()).step_time_s
 
     @property
     def mfu(self) -> float:
         """Model FLOP / (``step_time_s`` x peak), 0 to 1; NaN while one of them is unknown."""
-        return math.nan if self._session is None else LiveRate(self._session.course).mfu
+        return math.nan if self._session is None else LiveRate(self._session.catch_up()).mfu
 
     @property
     def hfu(self) -> float:
         """The same of all FLOP that are executed, recomputation and optimizer included."""
-        return math.nan if self._session is None else LiveRate(self._session.course).hfu
+        return math.nan if self._session is None else LiveRate(self._session.catch_up()).hfu
 
     def metrics(self) -> dict[str, float]:
         """The run so far as a flat dict for a logger; what is not known yet is left out."""
-        return {} if self._session is None else LiveRate(self._session.course).metrics()
+        return {} if self._session is None else LiveRate(self._session.catch_up()).metrics()
 
     # Afterwards ---------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from mfu_profiler.capture.course import Course
+from mfu_profiler.capture.listener import Call, ForwardMode
 from mfu_profiler.capture.messages import warn
 from mfu_profiler.capture.phases import Phase
 from mfu_profiler.capture.settings import Settings
@@ -57,7 +58,8 @@ class Session:
         self.is_over = False
         self._watch = Watch(model, self)
         self._thread = threading.get_ident()
-        self._waiting: deque[Step] = deque()
+        self._waiting: deque[tuple[Step, object]] = deque()
+        """Finished steps, each with the device's mark of its end."""
         self._has_begun = False
 
     # The block ----------------------------------------------------------------------------------
@@ -87,8 +89,18 @@ class Session:
     @_guarded
     def step(self) -> None:
         """The user says that a step ends here."""
+        self._watch.tell()
         self._thread = threading.get_ident()
-        self._settle(self.course.detector.explicit(time.time_ns()))
+        self._settle(self.course.detector.explicit(time.time_ns()), self.course.device_mark())
+
+    def catch_up(self) -> Course:
+        """The course after all that has happened so far; on any thread."""
+        self._catch_up()
+        return self.course
+
+    @_guarded
+    def _catch_up(self) -> None:
+        self._watch.tell()
 
     def fail(self, error: BaseException) -> None:
         """Ends the tracking, for a reason that is ours."""
@@ -112,12 +124,13 @@ class Session:
                     release()
 
     def _finish(self, ended: str | None) -> None:
+        self._watch.tell()
         self._watch.stop()
         last = self.course.detector.finish(time.time_ns())
-        self._waiting.extend([last] if last is not None else [])
+        if last is not None:
+            self._waiting.append((last, self.course.device_mark()))
         while self._waiting:
-            step = self._waiting.popleft()
-            self.course.take(step, is_late=bool(self._waiting))
+            self.course.take(*self._waiting.popleft())
         self.course.adopt(self._watch.model)
         self.course.finish(last, ended)
 
@@ -130,22 +143,23 @@ class Session:
 
     @_guarded
     def on_forward(
-        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], trains: bool
+        self, model: nn.Module, mode: ForwardMode, now_ns: int, thread: int, mark: object, call: Call | None
     ) -> None:
         """Before a forward of the tracked model."""
-        now_ns, course = time.time_ns(), self.course
+        course = self.course
         if not self._has_begun:
             self._has_begun = True
             course.counting.model = model
             course.detector.model = type(model).__name__
             if course.detector.mode is None:  # else one has stepped, whether it still exists or not
                 course.detector.has_optimizer = bool(optimizers_of(model))  # asks the gc: once
-        self._thread = threading.get_ident()
-        self._settle(course.detector.forward(now_ns, trains=trains, evaluates=not model.training))
+        self._thread = thread
+        trains, evaluates = mode == "training", mode == "evaluation"
+        self._settle(course.detector.forward(now_ns, trains=trains, evaluates=evaluates), mark)
         if not self._waiting and course.must_end(now_ns):
             course.hand_over(course.mark)
-        if course.phase is not Phase.TIMED:  # shapes are looked at before and after
-            course.counting.on_forward(args, kwargs, trains=trains)
+        if call is not None and course.phase is not Phase.TIMED:  # shapes are looked at before and after
+            course.counting.on_forward(*call, trains=trains)
 
     @_guarded
     def on_optimizer_begin(self, optimizer: torch.optim.Optimizer) -> None:
@@ -154,24 +168,33 @@ class Session:
         self.course.counting.on_optimizer_begin()
 
     @_guarded
-    def on_optimizer_end(self, optimizer: torch.optim.Optimizer) -> None:
+    def on_optimizer_end(self, optimizer: torch.optim.Optimizer, now_ns: int, mark: object) -> None:
         """After it; on a GPU this may be a thread of autograd."""
         self.course.counting.on_optimizer_end()
         name = type(optimizer).__name__
-        self._settle(self.course.detector.optimizer_step(time.time_ns(), id(optimizer), name))
+        self._settle(self.course.detector.optimizer_step(now_ns, id(optimizer), name), mark)
 
     def on_error(self, error: Exception) -> None:
         """Watch itself failed."""
         self.fail(error)
 
-    def _settle(self, step: Step | None) -> None:
-        """Act on a finished step, on the thread that trains only: modes and marks belong to a thread.
+    def _settle(self, step: Step | None, mark: object) -> None:
+        """Act on a finished step.
 
-        Not while it captures a CUDA graph: a profiler that starts or ends then would break the capture.
+        A phase begins and ends on the thread that trains only: modes and marks belong to a thread. And not
+        while it captures a CUDA graph: a profiler that starts or ends then would break the capture.
         """
+        if step is None and not self._waiting:
+            return
         if step is not None:
-            self._waiting.append(step)
-        while self._waiting and threading.get_ident() == self._thread and not is_capturing():
-            step = self._waiting.popleft()
-            self.course.take(step, is_late=bool(self._waiting))
-            self.course.enter(step.number + 1, self._watch.model)
+            self._waiting.append((step, mark))
+        while self._waiting:
+            following = self._waiting[0][0].number + 1
+            is_quiet = self.course.is_quiet_in(following)
+            if not is_quiet and (threading.get_ident() != self._thread or is_capturing()):
+                return
+            self.course.take(*self._waiting.popleft())
+            if not is_quiet:
+                self.course.enter(following, self._watch.model)
+                self._watch.clock = self.course.device_clock
+            self._watch.patience = self.course.patience(following)

@@ -8,6 +8,10 @@ registering one would compile compiled code again::
     GradScaler              its step counts even where it skips the optimizer
     Tensor.backward         only a moment to look for steps of compiled optimizers (see ``silent``)
 
+Code that runs once in a step finds the caches of the processor full of the training's data, and takes several
+times as long as in a loop. So what happens is put into a queue, and the listener decides how much of it may
+wait there (``patience``).
+
 Unseen, so that ``run.step()`` has to mark the steps: optimizers that hold copies of the parameters (fp32
 masters) instead of the model's own; model and optimizer replayed as one CUDA graph.
 """
@@ -17,29 +21,34 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
-from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from threading import get_ident
+from time import time_ns
+from typing import Any
+from weakref import WeakSet
 
 import torch
-from torch import nn
+from torch import is_grad_enabled, nn
+from torch._C import _current_graph_task_id as current_graph_task_id
 from torch.autograd.profiler import record_function
 from torch.optim import Optimizer
 
+from mfu_profiler.capture.device_clock import DeviceClock
 from mfu_profiler.capture.discover import (
+    Holders,
     core_of,
     is_wrapper,
     module_of,
     optimizers_of,
-    parameters_of,
     with_wrapped,
 )
-from mfu_profiler.capture.patch import Patch, caller, hidden
+from mfu_profiler.capture.listener import Listener
+from mfu_profiler.capture.patch import After, Before, Patch, caller, hidden
 from mfu_profiler.capture.silent import SilentSteps
 
-__all__ = ["Listener", "Watch", "optimizers_of"]
+__all__ = ["Watch", "optimizers_of"]
 
 _STEP = "Optimizer.step#"
 """How torch names the record_function around a step (Optimizer.profile_hook_step)."""
@@ -48,64 +57,22 @@ _SCALER_STEP = "_maybe_opt_step" if hasattr(torch.amp.GradScaler, "_maybe_opt_st
 """What GradScaler.step calls to step or to skip; Dynamo looks at GradScaler.step, but not inside."""
 
 
-class Listener(Protocol):
-    """Is told one thing at a time, maybe on a thread of autograd; what it raises never reaches the user."""
-
-    def on_forward(
-        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], trains: bool
-    ) -> None:
-        """Before a forward.
-
-        Args:
-            model: the tracked module, or the one inside it if it is one of torch's wrappers.
-            args: of the call, as the outermost wrapper was given them.
-            kwargs: likewise.
-            trains: gradients are recorded and the module is in training mode.
-
-        """
-
-    def on_optimizer_begin(self, optimizer: Optimizer) -> None:
-        """Before an optimizer's step; steps inside steps are not told."""
-
-    def on_optimizer_end(self, optimizer: Optimizer) -> None:
-        """After it, also where it raised or was skipped."""
-
-    def on_error(self, error: Exception) -> None:
-        """Something of ours failed, the listener included; nothing more will be told."""
-
-
 @hidden
 def _is_step(record: record_function) -> bool:
     return record.name.startswith(_STEP)
 
 
-class _Thread(threading.local):
-    """What is going on in each thread."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-        """Calls of the tracked model, wrappers included."""
-        self.open: list[tuple[object, Optimizer]] = []
-        """Optimizer steps, each with the object whose call it is."""
-        self.is_telling = False
+_awake: WeakSet[Watch] = WeakSet()
 
 
-def _safely(method: Callable[..., Any]) -> Callable[..., bool]:
-    """What observes a call of the user's: silent where it should be, and nothing that it raises gets out."""
+def _stop_in_child() -> None:
+    """A process forked off the training (a worker of a DataLoader) is not watched."""
+    for watch in list(_awake):
+        watch.stop()
 
-    @wraps(method)
-    def safe(self: Watch, *args: Any) -> bool:
-        if not self._is_awake or self._thread.is_telling or os.getpid() != self._process:
-            return False
-        try:
-            return bool(method(self, *args))
-        except Exception as error:  # ours or the listener's; the user's call goes on
-            self._is_awake = False
-            with suppress(Exception):
-                self._listener.on_error(error)
-            return False
 
-    return safe
+if hasattr(os, "register_at_fork"):  # not on Windows; to ask for the process's id takes a system call
+    os.register_at_fork(after_in_child=_stop_in_child)
 
 
 class Watch:
@@ -120,9 +87,18 @@ class Watch:
     """
 
     def __init__(self, model: nn.Module | None, listener: Listener) -> None:
+        self.patience = 1
+        """So many events may wait until the listener is told, without their arguments where more than one."""
+        self.clock: DeviceClock | None = None
+        """Marks the ends of steps on the device."""
         self._tracked = model
-        self._listener = listener
+        self._on_forward = listener.on_forward
+        self._on_optimizer_begin = listener.on_optimizer_begin
+        self._on_optimizer_end = listener.on_optimizer_end
+        self._on_error = listener.on_error
         self._is_awake = False
+        self._events: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        """What to call, and with what; in the order in which it happened."""
         self._patches: list[Patch] = []
         self._lock = threading.RLock()
 
@@ -133,18 +109,29 @@ class Watch:
 
     def start(self) -> None:
         """Begins to watch."""
-        self._process = os.getpid()
-        self._thread = _Thread()
         self._core: nn.Module | None = None
-        self._holds_parameter: WeakKeyDictionary[Optimizer, tuple[int, bool]] = WeakKeyDictionary()
+        self._calling: set[int] = set()
+        """Threads inside a call of the model."""
+        self._stepping: dict[int, tuple[object, Optimizer]] = {}
+        """By thread: the step of an optimizer that it is inside, with the object whose call that is."""
+        self._last: object = None
+        """The optimizer that stepped last."""
+        self._holders: Holders | None = None
+        self._teller: int | None = None
+        """The thread on which the listener is being told something; what happens on it is its own doing."""
+        self._has_stepped = False
+        self._may_end = True
+        """Whether the next training forward may be the first of another step."""
         self._may_search = self._tracked is None
         self._silent: SilentSteps | None = SilentSteps(self._tracked)
         self._is_awake = True
+        _awake.add(self)
+        self._backward = self._patch(torch.Tensor, "backward", self._backward_begins)
         self._patches = [
-            Patch(record_function, "__enter__", self._record_begins, concerns=_is_step),
-            Patch(record_function, "__exit__", self._record_ends, concerns=_is_step),
-            Patch(torch.amp.GradScaler, _SCALER_STEP, self._scaler_begins, self._scaler_ended),
-            Patch(torch.Tensor, "backward", self._backward_begins),
+            self._backward,
+            self._patch(record_function, "__enter__", self._record_begins, concerns=_is_step),
+            self._patch(record_function, "__exit__", self._step_ended, concerns=_is_step),
+            self._patch(torch.amp.GradScaler, _SCALER_STEP, self._scaler_begins, self._step_ended),
         ]
         if self._tracked is not None:
             self._watch(self._tracked)
@@ -152,10 +139,30 @@ class Watch:
     def stop(self) -> None:
         """Leaves nothing behind; may be called again."""
         self._is_awake = False
+        _awake.discard(self)
         for patch in reversed(self._patches):
             patch.undo()
         self._patches.clear()
-        self._silent = None
+        self._silent = self._last = None
+        self._events.clear()
+
+    def tell(self) -> None:
+        """Tells the listener all that has happened so far."""
+        if self._teller == get_ident():  # asked again from within: by a signal handler of the user's
+            return
+        with self._lock:
+            self._teller = get_ident()
+            try:
+                while self._events and self._is_awake:
+                    what, told = self._events.popleft()
+                    what(*told)
+            finally:
+                self._teller = None
+
+    def _patch(
+        self, owner: type, name: str, before: Before, after: After | None = None, **options: Any
+    ) -> Patch:
+        return Patch(owner, name, before, after, failed=self._fail, **options)
 
     def _watch(self, model: nn.Module) -> None:
         classes = {type(module): None for module in with_wrapped(model)}
@@ -164,8 +171,9 @@ class Watch:
         if compiled is not None:  # one that was made earlier calls the original method, which it keeps
             classes[compiled.OptimizedModule] = None
         self._core = core_of(model)
+        self._holders = Holders(self._core)
         self._patches += [
-            Patch(one, "__call__", self._forward_begins, self._forward_ended, concerns=self._tracks)
+            self._patch(one, "__call__", self._forward_begins, self._forward_ended, concerns=self._tracks)
             for one in classes
         ]
 
@@ -173,91 +181,96 @@ class Watch:
     def _tracks(self, module: nn.Module) -> bool:
         return module is self._core or (is_wrapper(module) and core_of(module) is self._core)
 
+    def _fail(self, error: Exception) -> None:
+        if self._is_awake:
+            self.stop()
+            with suppress(Exception):  # there is nobody left to tell
+                self._on_error(error)
+
     # Forwards -----------------------------------------------------------------------------------
 
-    @_safely
     def _forward_begins(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        core = self._core
-        if core is None or not self._tracks(module):
+        core, thread = self._core, get_ident()
+        if core is None or thread in self._calling or thread == self._teller:
             return False
-        self._thread.depth += 1
-        is_recomputed = torch._C._current_graph_task_id() != -1  # checkpointing, in backward
-        if self._thread.depth == 1 and not is_recomputed:
-            trains = core.training and torch.is_grad_enabled()
-            if trains:
-                self._look_for_silent_steps()
-            self._tell(self._listener.on_forward, core, args, kwargs, trains)
+        if module is not core and not self._tracks(module):
+            return False
+        if current_graph_task_id() != -1:  # checkpointing computes it again, in backward
+            return False
+        self._calling.add(thread)
+        trains = core.training and is_grad_enabled()
+        if trains and self._silent is not None:
+            self._look_for_silent_steps()
+        mark = None
+        if trains or not self._has_stepped:
+            if self.clock is not None and self._may_end:
+                mark = self.clock.now()
+            self._may_end = not self._has_stepped
+        mode = "training" if trains else "other" if core.training else "evaluation"
+        call = (args, kwargs) if self.patience == 1 else None
+        self._events.append((self._on_forward, (core, mode, time_ns(), thread, mark, call)))
+        if len(self._events) >= self.patience:
+            self.tell()
         return True
 
-    @_safely
     def _forward_ended(self, module: nn.Module) -> None:
-        self._thread.depth = max(0, self._thread.depth - 1)  # 0 if started anew meanwhile
+        self._calling.discard(get_ident())
 
     # Optimizers ---------------------------------------------------------------------------------
 
-    @_safely
-    def _record_begins(self, record: record_function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _record_begins(self, record: record_function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         frame = caller()
         optimizer = None if frame is None else frame.f_locals.get("self")
-        if isinstance(optimizer, Optimizer):
-            self._optimizer_begins(record, optimizer)
+        return optimizer is not None and self._step_begins(record, optimizer)
 
-    @_safely
-    def _record_ends(self, record: record_function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._optimizer_ended(record)
-
-    @_safely
     def _scaler_begins(self, scaler: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         optimizer = args[0] if args else kwargs.get("optimizer")
-        return isinstance(optimizer, Optimizer) and self._optimizer_begins(scaler, optimizer)
+        return optimizer is not None and self._step_begins(scaler, optimizer)
 
-    @_safely
-    def _scaler_ended(self, scaler: object) -> None:
-        self._optimizer_ended(scaler)
-
-    @_safely
-    def _backward_begins(self, tensor: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._look_for_silent_steps()
-
-    def _optimizer_begins(self, call: object, optimizer: Optimizer) -> bool:
-        if not self._holds(optimizer):
+    def _step_begins(self, call: object, optimizer: Any) -> bool:
+        thread = get_ident()
+        if thread in self._stepping or thread == self._teller:
             return False
-        self._silent = None
-        self._thread.open.append((call, optimizer))
-        if len(self._thread.open) == 1:
-            self._tell(self._listener.on_optimizer_begin, optimizer)
+        if optimizer is not self._last:
+            holders = self._holders
+            if not isinstance(optimizer, Optimizer) or (holders is not None and optimizer not in holders):
+                return False
+            self._last = optimizer
+            self._silent = None
+            self._backward.undo()
+        self._stepping[thread] = call, optimizer
+        self._events.append((self._on_optimizer_begin, (optimizer,)))
+        if len(self._events) >= self.patience:
+            self.tell()
         return True
 
-    def _optimizer_ended(self, call: object) -> None:
-        running = self._thread.open
-        index = next((index for index, (one, _) in enumerate(running) if one is call), None)
-        if index is None:
-            return
-        optimizer = running[index][1]
-        del running[index:]
-        if index == 0:
-            self._tell(self._listener.on_optimizer_end, optimizer)
+    def _step_ended(self, call: object, *arguments: object) -> bool:
+        running = self._stepping.get(get_ident())
+        if running is not None and running[0] is call:
+            del self._stepping[get_ident()]
+            self._optimizer_stepped(running[1])
+        return False
+
+    def _optimizer_stepped(self, optimizer: Optimizer) -> None:
+        mark = self.clock.now() if self.clock is not None and self._may_end else None
+        self._may_end = self._has_stepped = True
+        self._events.append((self._on_optimizer_end, (optimizer, time_ns(), mark)))
+        if len(self._events) >= self.patience:
+            self.tell()
+        if self._may_search:
             self._find_model(optimizer)
+
+    def _backward_begins(self, tensor: torch.Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        if get_ident() != self._teller:
+            self._look_for_silent_steps()
+        return False
 
     def _look_for_silent_steps(self) -> None:
         silent = self._silent
         optimizer = silent.stepped() if silent is not None else None
         if optimizer is not None:
-            self._tell(self._listener.on_optimizer_begin, optimizer)
-            self._tell(self._listener.on_optimizer_end, optimizer)
-            self._find_model(optimizer)
-
-    def _holds(self, optimizer: Optimizer) -> bool:
-        """Whether it holds a parameter of the model; asked again when it holds more than it did."""
-        if self._core is None:
-            return True
-        size = sum(len(group["params"]) for group in optimizer.param_groups)
-        known = self._holds_parameter.get(optimizer)
-        if known is None or known[0] != size:
-            own = {id(parameter) for parameter in self._core.parameters()}
-            known = size, any(id(held) in own for held in parameters_of(optimizer))
-            self._holds_parameter[optimizer] = known
-        return known[1]
+            self._events.append((self._on_optimizer_begin, (optimizer,)))
+            self._optimizer_stepped(optimizer)
 
     def _find_model(self, optimizer: Optimizer) -> None:
         with self._lock:
@@ -267,12 +280,3 @@ class Watch:
             model = module_of(optimizer)
             if model is not None:
                 self._watch(model)
-
-    def _tell(self, what: Callable[..., None], *told: Any) -> None:
-        with self._lock:
-            if self._is_awake:
-                self._thread.is_telling = True
-                try:
-                    what(*told)
-                finally:
-                    self._thread.is_telling = False

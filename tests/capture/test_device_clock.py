@@ -74,7 +74,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
 def clock_after(device: Device, marks: list[int]) -> DeviceClock:
     clock = DeviceClock(torch.device("cuda", 1))
     for step in marks:
-        clock.mark(step)
+        clock.add(step, clock.now())
     return clock
 
 
@@ -92,7 +92,7 @@ def test_the_newest_is_left_until_it_is_known_what_followed(device: Device) -> N
     clock = clock_after(device, [1, 2])
     device.passed = 2
     assert clock.finished() == []
-    clock.mark(3)
+    clock.add(3, clock.now())
     assert clock.finished() == [(2, 2 * MS)]
 
 
@@ -110,7 +110,7 @@ def test_a_step_without_a_mark_has_no_length_and_lends_none(device: Device) -> N
 def test_nothing_is_marked_or_asked_for_in_a_capture(device: Device) -> None:
     clock = clock_after(device, [1, 2])
     device.is_capturing = True
-    clock.mark(3)
+    clock.add(3, clock.now())
     assert clock.finished() == [] and clock.finished(waits=True) == []
     assert device.marked == 2 and device.waited_for == []
 
@@ -135,9 +135,9 @@ def test_no_phase_begins_or_ends_in_a_capture(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(session, "is_capturing", lambda: 3 <= number < 10)
     whole = course.Course.take
 
-    def take(self: Any, finished: Any, **late: bool) -> None:
+    def take(self: Any, finished: Any, mark: object) -> None:
         taken.append(number)
-        whole(self, finished, **late)
+        whole(self, finished, mark)
 
     monkeypatch.setattr(course.Course, "take", take)
     run = tracked(model, counted_step, tmp_path, steps=14)

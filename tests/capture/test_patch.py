@@ -20,10 +20,13 @@ class Derived(Base):
 
 
 class Calls(list[str]):
-    """Begin and end of calls."""
+    """Begin and end of calls, and what failed."""
 
     def patch(self, owner: type, **options: Any) -> Patch:
-        return Patch(owner, "greet", self.before, self.after, **options)
+        return Patch(owner, "greet", self.before, self.after, failed=self.failed, **options)
+
+    def failed(self, error: Exception) -> None:
+        self.append(repr(error))
 
     def before(self, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         self.append(f"before {args[0]}")
@@ -127,3 +130,18 @@ def test_a_call_that_raises_ends_too() -> None:
         Failing().greet("you")
     patch.undo()
     assert calls == ["before you", "after"]
+
+
+@pytest.mark.parametrize("part", ["before", "after"])
+def test_what_fails_in_the_observer_is_told_and_does_not_reach_the_caller(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Calls, *given: Any) -> bool:
+        raise ValueError(part)
+
+    monkeypatch.setattr(Calls, part, fails)
+    calls = Calls()
+    patch = calls.patch(Base)
+    assert Base().greet("you") == "hello you"
+    patch.undo()
+    assert f"ValueError('{part}')" in calls

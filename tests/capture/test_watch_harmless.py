@@ -84,7 +84,7 @@ def test_what_a_call_returns_is_returned() -> None:
 
 def test_an_error_of_the_listener_is_told_once_and_ends_the_watching() -> None:
     class Broken(Heard):
-        def on_optimizer_end(self, optimizer: Optimizer) -> None:
+        def on_optimizer_end(self, optimizer: Optimizer, now_ns: int, mark: object) -> None:
             raise RuntimeError("broken")
 
         def on_error(self, error: Exception) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mfu_profiler.capture.listener import Call, ForwardMode
 from mfu_profiler.capture.watch import Watch
 
 WATCHED = [
@@ -27,21 +28,21 @@ class Heard:
         self.picture = ""
         self.models: list[nn.Module] = []
         self.optimizers: list[Optimizer] = []
-        self.arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        self.arguments: list[Call | None] = []
         self.errors: list[Exception] = []
 
     def on_forward(
-        self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], trains: bool
+        self, model: nn.Module, mode: ForwardMode, now_ns: int, thread: int, mark: object, call: Call | None
     ) -> None:
-        self.picture += "F" if trains else "E"
+        self.picture += "F" if mode == "training" else "E"
         self.models.append(model)
-        self.arguments.append((args, kwargs))
+        self.arguments.append(call)
 
     def on_optimizer_begin(self, optimizer: Optimizer) -> None:
         self.picture += "("
         self.optimizers.append(optimizer)
 
-    def on_optimizer_end(self, optimizer: Optimizer) -> None:
+    def on_optimizer_end(self, optimizer: Optimizer, now_ns: int, mark: object) -> None:
         self.picture += ")"
         assert optimizer is self.optimizers[-1]
 
