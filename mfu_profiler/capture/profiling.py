@@ -19,6 +19,9 @@ __all__ = ["Prepared", "Profiling"]
 
 
 Prepared = Literal["ready", "later", "never"]
+MOST_KEPT_BYTE = 64 * 2**20
+"""An exported recording of at most this size (as JSON) stays in memory, eight times as large, to the end of the
+block: torch takes as long to free it as to export it. The process keeps most of that memory either way."""
 LONGEST_WAIT_S = 5.0
 """Another thread waits so long for the recorded one to end the recording; that one may wait for this."""
 
@@ -32,6 +35,7 @@ class Profiling:
         self._settings = settings
         self._on_intruder = on_intruder
         self._recording: Recording | None = None
+        self._exported: Recording | None = None
         self._sampler: StackSampler | None = None
         self.first_step: int | None = None
         self.last_step: int | None = None
@@ -129,7 +133,7 @@ class Profiling:
         return None if self._sampler is None else self._sampler.to_json()
 
     def export(self, path: Path) -> None:
-        """Write what was recorded.
+        """Write what was recorded, and keep it in memory until ``let_go`` where it is small.
 
         Raises:
             OSError, RuntimeError: it cannot be written.
@@ -137,9 +141,18 @@ class Profiling:
         """
         if self._recording is not None:
             self._recording.export(path)
-            self._recording = None
-            if not path.exists() or not path.stat().st_size:
+            self._exported, self._recording = self._recording, None
+            size_byte = path.stat().st_size if path.exists() else 0
+            if not 0 < size_byte <= MOST_KEPT_BYTE:
+                self.let_go()
+            if not size_byte:
                 raise OSError(f"torch wrote no trace to {path}")  # Kineto only logs a full disk
+
+    def let_go(self) -> None:
+        """Free what was exported; the training is over, or can no longer be spared the time."""
+        if self._exported is not None:
+            self._exported.let_go()
+            self._exported = None
 
     def drop(self) -> None:
         """End without a trace: tracking ends, or the block ended while the profiler was warming up."""

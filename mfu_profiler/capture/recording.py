@@ -151,10 +151,13 @@ class Recording:
         self._own.entered = False
 
     def export(self, path: Path) -> None:
-        """Write what was recorded as plain JSON, and let go of it; torch can do so once."""
+        """Write what was recorded as plain JSON; torch can do so once."""
         if not self._is_exported:  # else an earlier call was interrupted
             self._is_exported = True
             self._profiler.export_chrome_trace(str(path))
+
+    def let_go(self) -> None:
+        """Free what was recorded: takes torch as long as to export it, and nothing else runs meanwhile."""
         self._profiler.profiler = None
 
     @property

@@ -69,6 +69,7 @@ class Window:
     def release(self) -> None:
         """Stop whatever still runs."""
         self.profiling.drop()
+        self.profiling.let_go()
         self.clocks.stop()
 
     def _not_written(self, error: Exception) -> None:

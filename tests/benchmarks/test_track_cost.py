@@ -32,7 +32,8 @@ MOST_OVER_PROFILER = 1.05
 MOST_OVER_EXPORT = 1.2
 FIRST_STEPS = 3
 """One untouched, one counted, and the first that is timed starts the clocks."""
-STEPS = 100
+STEPS = 300
+"""Several times as many as have events that wait together: the mean is what counts."""
 BLOCK = 15
 BLOCKS = 24
 PROFILED = 10
@@ -48,7 +49,7 @@ def _one_thread() -> Iterator[None]:
 
 
 class HookTimes:
-    """Time in what ``Watch`` is told and does, by the phase that it began and ended in."""
+    """Time in what ``Watch`` does and tells, by the phase that it began and ended in."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, phase: Callable[[], Phase | None]) -> None:
         self.total_ns: defaultdict[Phase | None, int] = defaultdict(int)
@@ -93,11 +94,11 @@ def test_hooks_take_at_most_three_thousandths_of_a_step(
                 found[phase][1].append(length_ns)
     for phase, (ours_ns, steps_ns) in found.items():
         assert len(ours_ns) >= STEPS // 2
-        share = median(ours_ns) / median(steps_ns)
-        times = f"{median(ours_ns) / 1e3:.0f} µs", f"{median(steps_ns) / 1e6:.1f} ms"
-        shown = f"{share:.2%} (mean {sum(ours_ns) / sum(steps_ns):.2%})"
+        mean_ns, step_ns = sum(ours_ns) / len(ours_ns), median(steps_ns)
+        times = f"{mean_ns / 1e3:.0f} µs", f"{step_ns / 1e6:.1f} ms"
+        shown = f"{mean_ns / step_ns:.2%} (median {median(ours_ns) / step_ns:.2%})"
         figures.add(f"hooks in a step, {phase.value}", "GPT, CPU", *times, shown, f"{MOST_IN_HOOKS:.1%}")
-    assert all(median(ours) <= MOST_IN_HOOKS * median(steps) for ours, steps in found.values())
+    assert all(sum(ours) / len(ours) <= MOST_IN_HOOKS * median(steps) for ours, steps in found.values())
 
 
 class Tiny(Training):
@@ -233,8 +234,8 @@ def hand_overs(monkeypatch: pytest.MonkeyPatch) -> defaultdict[str, list[int]]:
     return times
 
 
-def let_go_by_torch_ns(training: Training, path: Path) -> tuple[int, int]:
-    """Times of ``export_chrome_trace``, and of letting go of what was recorded, of as many steps."""
+def exported_by_torch_ns(training: Training, path: Path) -> int:
+    """Time of ``export_chrome_trace`` alone, of as many steps."""
     profiler = _KinetoProfile(activities=[ProfilerActivity.CPU], record_shapes=True)
     profiler.prepare_trace()
     profiler.start_trace()
@@ -243,35 +244,26 @@ def let_go_by_torch_ns(training: Training, path: Path) -> tuple[int, int]:
     profiler.stop_trace()
     start_ns = time.perf_counter_ns()
     profiler.export_chrome_trace(str(path))
-    exported_ns = time.perf_counter_ns()
-    profiler.profiler = None
-    return exported_ns - start_ns, time.perf_counter_ns() - exported_ns
+    return time.perf_counter_ns() - start_ns
 
 
 def test_the_hand_over_stops_the_training_hardly_longer_than_the_bare_export(
     tmp_path: Path, figures: Figures, hand_overs: defaultdict[str, list[int]]
 ) -> None:
-    """Torch's profiler takes as long to free what it recorded as to export it, whoever asks, and holds the
-    GIL all the while. So that is in both; the ratio to the export alone is shown too."""
+    """The profiler's own stop is part of both, and left out of both."""
     training = Training()
     ours_ns: list[int] = []
-    bare_ns: dict[str, list[tuple[int, int]]] = {"json": [], "json.gz": []}
+    bare_ns: dict[str, list[int]] = {"json": [], "json.gz": []}
     for _ in range(PROFILES):
         hand_overs.clear()
         profiled_by_us_ns(training, tmp_path)
         (whole_ns,), (stop_ns,) = hand_overs["hand_over"], hand_overs["stop_trace"]
-        ours_ns.append(whole_ns - stop_ns)  # the profiler's own stop is part of both
+        ours_ns.append(whole_ns - stop_ns)
         for suffix, times_ns in bare_ns.items():
-            times_ns.append(let_go_by_torch_ns(training, tmp_path / f"bare.{suffix}"))
+            times_ns.append(exported_by_torch_ns(training, tmp_path / f"bare.{suffix}"))
     ours = median(ours_ns)
-    ratios = {}
     for suffix, times_ns in bare_ns.items():
-        export, both = median(export for export, _ in times_ns), median(map(sum, times_ns))
-        ratios[suffix] = ours / both
-        for what, yardstick, limit in (
-            (f"{suffix} and letting go", both, f"at most {MOST_OVER_EXPORT:g}"),
-            (f"{suffix} alone", export, ""),
-        ):
-            times = f"{ours / 1e6:.0f} ms", f"{yardstick / 1e6:.0f} ms"
-            figures.add("hand-over over export", what, *times, f"{ours / yardstick:.2f}", limit)
-    assert max(ratios.values()) <= MOST_OVER_EXPORT
+        times = f"{ours / 1e6:.0f} ms", f"{median(times_ns) / 1e6:.0f} ms"
+        shown = f"{ours / median(times_ns):.2f}"
+        figures.add("hand-over over export", suffix, *times, shown, f"at most {MOST_OVER_EXPORT:g}")
+    assert all(ours <= MOST_OVER_EXPORT * median(times_ns) for times_ns in bare_ns.values())
