@@ -117,6 +117,10 @@ class Counting:
         self._is_watching_shapes = False
         self._calls.clear()
 
+    def forget_model(self) -> None:
+        """The block is over: who keeps its run does not keep the model in the device's memory."""
+        self.model = self._counter = None
+
     def to_json(self) -> dict[str, Any]:
         """The member ``flop`` of the live facts."""
         transformer = transformer_shape(self.model, self._whole_calls) if self.model is not None else None

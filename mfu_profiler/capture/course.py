@@ -153,6 +153,12 @@ class Course:
 
         """
         before, self.phase = self.phase, self.plan.phase(step)
+        if (
+            before is Phase.UNTOUCHED
+            and self.window is not None
+            and self.window.is_elsewhere(self.counting.model)
+        ):
+            self.window = None  # the model was moved to its device inside the block
         if self.window is None or before is Phase.COUNTED:
             with self._own_work():
                 self.adopt(found_model)

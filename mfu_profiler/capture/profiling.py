@@ -20,8 +20,8 @@ __all__ = ["Prepared", "Profiling"]
 
 Prepared = Literal["ready", "later", "never"]
 MOST_KEPT_BYTE = 64 * 2**20
-"""An exported recording of at most this size (as JSON) stays in memory, eight times as large, to the end of the
-block: torch takes as long to free it as to export it. The process keeps most of that memory either way."""
+"""An exported recording of at most this size (as JSON) stays in memory, some eight times as large, to the end
+of the block: torch takes as long to free it as to export it. (Freed memory stays with the process anyway.)"""
 LONGEST_WAIT_S = 5.0
 """Another thread waits so long for the recorded one to end the recording; that one may wait for this."""
 

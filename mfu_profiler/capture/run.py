@@ -19,6 +19,7 @@ from functools import wraps
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
+from weakref import ref
 
 from torch import nn
 from torch.profiler import record_function
@@ -104,7 +105,8 @@ class Run:
     """One tracked block: live numbers while it runs, its report and trace afterwards."""
 
     def __init__(self, model: nn.Module | None, settings: Settings) -> None:
-        self._model = model
+        self._model: Callable[[], nn.Module | None] = lambda: model
+        """Until the block is over; then only while somebody else keeps it."""
         self._settings = settings
         self._session: Session | None = None
         self._is_open = False
@@ -124,7 +126,7 @@ class Run:
         self._is_open, self._process = True, os.getpid()
         atexit.register(self._close, None)  # a profiler that is left running crashes the exit (torch 2.13)
         try:
-            self._session = Session(self._model, self._settings)
+            self._session = Session(self._model(), self._settings)
             self._session.open()
         except Exception as error:  # whatever it is, it is not the training's fault
             warn("nothing is tracked: %s: %s", type(error).__name__, error)
@@ -147,7 +149,7 @@ class Run:
 
         @wraps(function)
         def tracked(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
-            with Run(self._model, self._settings):
+            with Run(self._model(), self._settings):
                 return function(*args, **kwargs)
 
         return tracked
@@ -169,6 +171,9 @@ class Run:
             warn("the run could not be closed: %s: %s", type(error).__name__, error)
         finally:
             active_block.release(self)
+            model = self._model()
+            if model is not None:
+                self._model = ref(model)
 
     # What the user may say ----------------------------------------------------------------------
 

@@ -85,6 +85,8 @@ class Session:
             self._release()
         if self.course.outcome is not None:
             self.course.outcome.close()
+        self.course.counting.forget_model()
+        self._watch.forget_model()
 
     @_guarded
     def step(self) -> None:

@@ -146,6 +146,10 @@ class Watch:
         self._silent = self._last = None
         self._events.clear()
 
+    def forget_model(self) -> None:
+        """Stopped for good: who keeps this does not keep the model."""
+        self._tracked, self._core, self._holders = None, None, None
+
     def tell(self) -> None:
         """Tells the listener all that has happened so far."""
         if self._teller == get_ident():  # asked again from within: by a signal handler of the user's

@@ -13,7 +13,7 @@ from mfu_profiler.capture.messages import warn
 from mfu_profiler.capture.outcome import Outcome
 from mfu_profiler.capture.profiling import Prepared, Profiling
 from mfu_profiler.capture.settings import Settings
-from mfu_profiler.capture.surroundings import surroundings_of
+from mfu_profiler.capture.surroundings import device_of, surroundings_of
 
 __all__ = ["Window"]
 
@@ -35,6 +35,10 @@ class Window:
         self.device_clock = DeviceClock(place.device) if place.has_device_clock else None
         self.clocks = Clocks(place.live)
         self.profiling = Profiling(place.device, settings, on_intruder)
+
+    def is_elsewhere(self, model: nn.Module | None) -> bool:
+        """Whether the model is on another device than it was."""
+        return model is not None and device_of(model) != self.surroundings.device
 
     def prepare(self) -> Prepared:
         """Warm the profiler up, where its trace can be written."""

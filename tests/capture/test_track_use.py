@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import re
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,3 +199,27 @@ def test_a_run_that_was_never_started_knows_nothing() -> None:
     run.stop()
     assert math.isnan(run.mfu) and math.isnan(run.hfu) and math.isnan(run.step_time_s)
     assert (run.metrics(), run.report, run.trace_path) == ({}, None, None)
+
+
+def test_who_keeps_a_run_does_not_keep_its_model(tmp_path: Path) -> None:
+    model, step = mlp_training()
+    model_ref = weakref.ref(model)
+    with mfu_profiler.track(model, out=tmp_path, **QUICK) as run:
+        for _ in range(STEPS):
+            step()
+    assert run.report is not None
+    del model, step
+    gc.collect()
+    assert model_ref() is None and run.report is not None
+
+
+def test_a_model_moved_inside_the_block_is_on_the_device_it_was_moved_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An accelerator's name stands in for one."""
+    devices = iter([torch.device("cpu"), torch.device("cpu", 0)])
+    monkeypatch.setattr("mfu_profiler.capture.surroundings.device_of", lambda model: next(devices))
+    monkeypatch.setattr("mfu_profiler.capture.window.device_of", lambda model: torch.device("cpu", 0))
+    run = tracked(tmp_path, report="never")
+    assert run._session is not None and run._session.course.window is not None
+    assert run._session.course.window.surroundings.device == torch.device("cpu", 0)
