@@ -15,6 +15,8 @@ from mfu_profiler.units import (
 
 __all__ = ["headline", "is_lower_bound", "mfu_text"]
 
+ROUGH_FRACTION = 0.1
+"""A row ``profiler`` of this share of the step, either way, makes the others rough."""
 LOW_COVERAGE_FRACTION = 0.9
 """Below this share of compute time with known FLOP, an MFU is a lower bound and reads as one."""
 
@@ -124,4 +126,16 @@ def _cautions(report: Report) -> list[Fact]:
     if report.trace.truncated:
         because = report.trace.truncated_because or "it ends early"
         lines.append(f"the trace is truncated, only its part before the cut is seen: {shown_text(because)}")
+    lines += _rough_breakdown(report)
     return [Fact("caution", tuple(lines), alarm=True)] if lines else []
+
+
+def _rough_breakdown(report: Report) -> list[str]:
+    """Where profiled steps differ from the others by more than the host's part in them explains."""
+    profiled_s, step_s = report.steps.profiled_step_time_s, report.step_time_s
+    unexplained = sum(row.fraction for row in report.waterfall if row.cause == "profiler")
+    if profiled_s is None or step_s is None or abs(unexplained) < ROUGH_FRACTION:
+        return []
+    return [
+        f"the breakdown is rough: a step takes {time_text(step_s)}, a profiled one {time_text(profiled_s)}"
+    ]

@@ -186,6 +186,16 @@ def test_a_faster_profiled_step_is_no_cost() -> None:
     assert "1.0 % less" in TEXTS["terminal"]([replace(sample, steps=steps)])
 
 
+@pytest.mark.parametrize(("fraction", "is_rough"), [(-0.02, False), (-0.24, True), (0.15, True)])
+def test_a_breakdown_of_steps_unlike_the_others_is_called_rough(fraction: float, is_rough: bool) -> None:
+    report = replace(
+        live(), waterfall=waterfall(0.15, {"other_kernels": (0.9, ""), "profiler": (fraction, "")})
+    )
+    said = "the breakdown is rough: a step takes 150 ms, a profiled one 180 ms"
+    for text in TEXTS.values():
+        assert (said in words(text([report]))) == is_rough
+
+
 def test_json_has_the_live_fields() -> None:
     content = json.loads(render_json([live()]))
     assert content["schema_version"] == 1
