@@ -14,19 +14,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
 from mfu_profiler.capture.counting import Counting
 from mfu_profiler.capture.device_clock import DeviceClock
-from mfu_profiler.capture.live_facts import course_facts
+from mfu_profiler.capture.live_facts import block_facts
 from mfu_profiler.capture.outcome import Outcome
 from mfu_profiler.capture.phases import Phase, Plan
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.capture.step_times import StepTimes
 from mfu_profiler.capture.steps import Step, StepDetector
-from mfu_profiler.capture.window import Window
+from mfu_profiler.capture.window import MakeFacts, Window
 from mfu_profiler.trace.live_file import step_marks_trace
 
 __all__ = ["Course"]
@@ -110,13 +111,9 @@ class Course:
 
     def is_quiet_in(self, step: int) -> bool:
         """Whether nothing begins or ends with this step: it is timed, as the one before it."""
-        return (
-            self.phase is self.plan.phase(step)
-            and self.phase in (Phase.TIMED, Phase.REST)
-            and self.window is not None
-            and not self.window.profiling.is_active
-            and not self.counting.is_under_way
-        )
+        if self.window is None or self.window.profiling.is_active or self.counting.is_under_way:
+            return False
+        return self.phase is self.plan.phase(step) and self.phase in (Phase.TIMED, Phase.REST)
 
     def patience(self, step: int) -> int:
         """How many events may wait in this step: each has one at least, so no change of phase is missed."""
@@ -254,9 +251,7 @@ class Course:
             window.profiling.drop()
             return
         with self._own_work():
-            window.hand_over(
-                lambda clocks, stacks: course_facts(self, window, unfinished, ended, clocks, stacks)
-            )
+            window.hand_over(self._facts_maker(window, unfinished, ended))
         self.counting.stop_watching_shapes()
 
     def finish(self, last: Step | None, ended: str | None) -> None:
@@ -286,9 +281,14 @@ class Course:
             thread=threading.get_native_id(),
             torch_version=torch.__version__,
         )
-        window.write_without_profile(
-            trace, lambda clocks, stacks: course_facts(self, window, None, ended, clocks, stacks)
-        )
+        window.write_without_profile(trace, self._facts_maker(window, None, ended))
+
+    def _facts_maker(self, window: Window, unfinished: int | None, ended: str | None) -> MakeFacts:
+        def make_facts(clocks: dict[str, Any] | None, stacks: dict[str, Any] | None) -> dict[str, Any]:
+            self.read_device_clock(waits=True)  # where there was a profiler, it has waited already
+            return block_facts(self, window, unfinished, ended, clocks, stacks)
+
+        return make_facts
 
     def _unfinished(self, last: Step | None) -> int | None:
         """The number of the open mark, unless its step has just ended."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import nn
 
+from mfu_profiler.capture.counting import Counting
+from mfu_profiler.capture.phases import Plan
+from mfu_profiler.capture.settings import Settings
+from mfu_profiler.capture.step_times import StepTimes
+from mfu_profiler.capture.steps import StepDetector
 from mfu_profiler.capture.window import Window
 from mfu_profiler.version import __version__
 
-if TYPE_CHECKING:
-    from mfu_profiler.capture.course import Course
-
-__all__ = ["FORMAT_VERSION", "RunFacts", "course_facts", "parameter_counts"]
+__all__ = ["FORMAT_VERSION", "Block", "RunFacts", "block_facts", "parameter_counts"]
 
 FORMAT_VERSION = 1
 
@@ -42,8 +44,21 @@ class RunFacts:
     notes: list[str]
 
 
-def course_facts(
-    course: Course,
+class Block(Protocol):
+    """What became of a tracked block up to this moment."""
+
+    settings: Settings
+    detector: StepDetector
+    times: StepTimes
+    counting: Counting
+    plan: Plan
+    notes: list[str]
+    started_ns: int
+    """Unix epoch."""
+
+
+def block_facts(
+    block: Block,
     window: Window,
     unfinished: int | None,
     ended: str | None,
@@ -53,22 +68,21 @@ def course_facts(
     """The whole object.
 
     Args:
-        course: of the block, up to this moment.
-        window: of the course.
+        block: up to this moment.
+        window: of the block.
         unfinished: number of the last mark, where it is not a whole step.
         ended: how an exception ended the block; None where none did.
         clocks: samples of the device's clock.
         stacks: samples of the training thread's Python stack.
 
     """
-    course.read_device_clock(waits=True)  # where there was a profiler, it has waited for the device already
     ceiling = window.surroundings.ceiling
     return {
         "version": FORMAT_VERSION,
         "library_version": __version__,
-        "settings": course.settings.to_json(),
-        "run": _about_model(course.counting.model) | asdict(_run_facts(course, window, unfinished, ended)),
-        "flop": course.counting.to_json(),
+        "settings": block.settings.to_json(),
+        "run": _about_model(block.counting.model) | asdict(_run_facts(block, window, unfinished, ended)),
+        "flop": block.counting.to_json(),
         "device": window.surroundings.live.to_json(),
         "ceiling": ceiling.to_json() if ceiling is not None else None,
         "clocks": clocks,
@@ -76,8 +90,8 @@ def course_facts(
     }
 
 
-def _run_facts(course: Course, window: Window, unfinished: int | None, ended: str | None) -> RunFacts:
-    detector, times = course.detector, course.times
+def _run_facts(block: Block, window: Window, unfinished: int | None, ended: str | None) -> RunFacts:
+    detector, times = block.detector, block.times
     return RunFacts(
         mode=detector.mode,
         boundary=detector.boundary_text,
@@ -85,12 +99,12 @@ def _run_facts(course: Course, window: Window, unfinished: int | None, ended: st
         step_times_ns=times.timed_ns or times.early_ns,
         step_clock="host" if window.device_clock is None else "device events",
         pauses_ns=times.pauses_ns,
-        wall_ns=time.time_ns() - course.started_ns,
+        wall_ns=time.time_ns() - block.started_ns,
         first_profiled_step=window.profiling.first_step,
         unfinished_step=unfinished,
         ended=ended,
-        lacks=_lacks(course, window),
-        notes=[*course.notes, *window.profiling.notes],
+        lacks=_lacks(block, window),
+        notes=[*block.notes, *window.profiling.notes],
     )
 
 
@@ -103,10 +117,10 @@ def _about_model(model: nn.Module | None) -> dict[str, Any]:
     }
 
 
-def _lacks(course: Course, window: Window) -> list[str]:
+def _lacks(block: Block, window: Window) -> list[str]:
     """What a short block could not give, and what to type for more."""
-    done = course.times.count
-    if not done and course.detector.mode is None:
+    done = block.times.count
+    if not done and block.detector.mode is None:
         return [
             "no step was seen: neither an optimizer step nor a forward of the model;"
             " mark steps yourself:  run.step()"
@@ -115,10 +129,10 @@ def _lacks(course: Course, window: Window) -> list[str]:
     if window.profiling.first_step is None and not window.profiling.notes:
         steps = "1 step" if done == 1 else f"{done} steps"
         lacks.append(
-            f"the block ended after {steps}, before the profiled window at step {course.plan.profiled}:"
+            f"the block ended after {steps}, before the profiled window at step {block.plan.profiled}:"
             "  track(model, warmup=0, timed=2, active=2) profiles steps 6 and 7"
         )
-    if done and not course.times.timed_ns:
+    if done and not block.times.timed_ns:
         lacks.append("no step was timed after the warm-up: the step time is that of early steps")
     return lacks
 

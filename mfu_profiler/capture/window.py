@@ -15,7 +15,7 @@ from mfu_profiler.capture.profiling import Prepared, Profiling
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.capture.surroundings import device_of, surroundings_of
 
-__all__ = ["Window"]
+__all__ = ["MakeFacts", "Window"]
 
 
 MakeFacts = Callable[[dict[str, Any] | None, dict[str, Any] | None], Mapping[str, Any]]
