@@ -1,7 +1,4 @@
-"""``run.mfu`` and ``run.step_time_s`` against FLOP / (time x peak) from clock readings of the test itself.
-
-The steps sleep, so that a busy machine changes their length little; both clocks see what it changes.
-"""
+"""``run.mfu`` and ``run.step_time_s`` against FLOP / (time x peak) by hand, on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -17,25 +14,47 @@ import pytest
 torch = pytest.importorskip("torch", reason="recording needs torch")
 
 import mfu_profiler  # noqa: E402
+from mfu_profiler.capture import watch  # noqa: E402
 
 from .training import MLP_FLOP, QUICK, Mlp  # noqa: E402
 
-STEP_S = 0.02
+STEP_NS = 20_000_000
 PEAK_FLOP_PER_S = 1e6
 SETTINGS: dict[str, Any] = {**QUICK, "peak_tflops": PEAK_FLOP_PER_S / 1e12, "report": "never"}
 STEPS = 24
 LIVE_FROM = 3
 """The first step that is neither untouched nor counted."""
-PREPARED, PROFILED = (6,), (7, 8)
-CLOSE = 0.03
-"""Both clocks are read within some 0.1 ms of each other, in steps of 20 ms and more."""
+PROFILED = (7, 8)
+CLOSE = 1e-9
+
+
+class Clock:
+    """In the place of the system's: it stands still unless moved."""
+
+    def __init__(self) -> None:
+        self.now_ns = 10**18
+
+    def time_ns(self) -> int:
+        return self.now_ns
+
+    def move(self, length_ns: int) -> None:
+        self.now_ns += length_ns
+
+
+@pytest.fixture(scope="module")
+def clock() -> Iterator[Clock]:
+    stand_in = Clock()
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(time, "time_ns", stand_in.time_ns)
+        patches.setattr(watch, "time_ns", stand_in.time_ns)
+        yield stand_in
 
 
 class Loop:
-    """nanoGPT's loop: micro-steps, optimizer.step, clock, log line; and the clock readings of the test."""
+    """nanoGPT's loop: micro-steps, optimizer.step, log line; each step is 1 ms longer than the one before."""
 
-    def __init__(self, run: mfu_profiler.Run, model: Mlp, micro_batches: int) -> None:
-        self.run, self.model, self.micro_batches = run, model, micro_batches
+    def __init__(self, clock: Clock, run: mfu_profiler.Run, model: Mlp, micro_batches: int) -> None:
+        self.clock, self.run, self.model, self.micro_batches = clock, run, model, micro_batches
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
         self.ends_s: list[float] = []
         self.logged: list[tuple[float, float]] = []
@@ -47,22 +66,21 @@ class Loop:
             self._evaluate(evaluate_s)
         for _ in range(self.micro_batches):
             loss = self.model(torch.randn(4, 8)).square().mean()
-            time.sleep(STEP_S / self.micro_batches)  # after the forward, at which evaluation is over
+            self.clock.move((STEP_NS + len(self.ends_s) * 10**6) // self.micro_batches)
             loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.ends_s.append(time.perf_counter())
+        self.ends_s.append((self.clock.now_ns - 10**18) / 1e9)
         self.logged.append((self.run.step_time_s, self.run.mfu))
 
     def _evaluate(self, seconds: float) -> None:
-        start_s = time.perf_counter()
         self.model.eval()
         with torch.no_grad():
             self.model(torch.randn(4, 8))
-            time.sleep(seconds)
+            self.clock.move(round(seconds * 1e9))
             self.model(torch.randn(4, 8))
         self.model.train()
-        self.evaluation_s += time.perf_counter() - start_s
+        self.evaluation_s += seconds
 
     def length_s(self, step: int) -> float:
         """Of a step (from 1), by the clock of the test: from the optimizer step before it to its own."""
@@ -73,15 +91,15 @@ class Loop:
 
 
 @contextmanager
-def tracked(folder: Path, micro_batches: int = 1) -> Iterator[Loop]:
+def tracked(clock: Clock, folder: Path, micro_batches: int = 1) -> Iterator[Loop]:
     model = Mlp()
     with mfu_profiler.track(model, out=folder, **SETTINGS) as run:
-        yield Loop(run, model, micro_batches)
+        yield Loop(clock, run, model, micro_batches)
 
 
 @pytest.fixture(scope="module", params=[1, 4], ids=lambda count: f"{count} micro-batches")
-def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loop:
-    with tracked(tmp_path_factory.mktemp("live"), request.param) as loop:
+def ended(clock: Clock, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loop:
+    with tracked(clock, tmp_path_factory.mktemp("live"), request.param) as loop:
         for _ in range(STEPS):
             loop.iterate()
     return loop
@@ -102,9 +120,8 @@ def test_the_live_mfu_is_flop_over_time_and_peak(ended: Loop) -> None:
 
 
 def test_the_live_line_goes_on_after_the_profiled_window(ended: Loop) -> None:
-    # Step 6 and 9 hold work of ours (preparing, exporting) that the clock of the test cannot take out.
     measured, mfu = ended.logged[-1]
-    undisturbed = [3, 4, 5, *range(10, STEPS + 1)]
+    undisturbed = [step for step in range(LIVE_FROM, STEPS + 1) if step not in PROFILED]
     assert measured == pytest.approx(ended.mean_s(*undisturbed), rel=CLOSE)
     assert mfu == pytest.approx(
         MLP_FLOP * ended.micro_batches / ended.mean_s(*undisturbed) / PEAK_FLOP_PER_S, rel=CLOSE
@@ -124,28 +141,28 @@ def test_a_profiled_step_does_not_change_the_live_line(ended: Loop) -> None:
     assert len({ended.logged[step - 1] for step in PROFILED}) == 1
 
 
-def test_evaluation_is_no_part_of_a_live_step(tmp_path: Path) -> None:
-    with tracked(tmp_path) as loop:
+def test_evaluation_is_no_part_of_a_live_step(clock: Clock, tmp_path: Path) -> None:
+    with tracked(clock, tmp_path) as loop:
         for step in range(1, 6):
             loop.iterate(evaluate_s=0.2 if step == 5 else 0.0)
     for measured in (loop.logged[-1][0], loop.run.step_time_s):
-        assert measured == pytest.approx(loop.mean_s(3, 4, 5) - loop.evaluation_s / 3, rel=2 * CLOSE)
+        assert measured == pytest.approx(loop.mean_s(3, 4, 5) - loop.evaluation_s / 3, rel=CLOSE)
 
 
-def test_flop_and_peak_that_are_given_are_those_of_the_live_line(tmp_path: Path) -> None:
+def test_flop_and_peak_that_are_given_are_those_of_the_live_line(clock: Clock, tmp_path: Path) -> None:
     model = Mlp()
     settings = {**SETTINGS, "flop_per_step": 5e9, "peak_tflops": 1.0}
     with mfu_profiler.track(model, out=tmp_path, **settings) as run:
-        loop = Loop(run, model, 1)
+        loop = Loop(clock, run, model, 1)
         for _ in range(4):
             loop.iterate()
     assert loop.logged[-1][1] == pytest.approx(5e9 / loop.mean_s(3, 4) / 1e12, rel=CLOSE)
 
 
-def test_a_rate_above_the_peak_is_never_shown(tmp_path: Path) -> None:
+def test_a_rate_above_the_peak_is_never_shown(clock: Clock, tmp_path: Path) -> None:
     model = Mlp()
     with mfu_profiler.track(model, out=tmp_path, **{**SETTINGS, "flop_per_step": 1e18}) as run:
-        loop = Loop(run, model, 1)
+        loop = Loop(clock, run, model, 1)
         for _ in range(4):
             loop.iterate()
     assert loop.logged[-1][0] > 0 and math.isnan(loop.logged[-1][1])
