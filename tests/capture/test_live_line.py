@@ -1,4 +1,4 @@
-"""``run.mfu`` and ``run.step_time_s`` against FLOP / (time x peak) by hand, on a clock that the test moves."""
+"""``run.mfu`` and ``run.step_time_s`` against FLOP / (time x peak) by hand; the test moves the clock."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ import pytest
 if TYPE_CHECKING:
     import torch
 
-os.environ.setdefault(
-    "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-)  # cuBLAS reads it once, deterministic algorithms need it
+# Every module here imports torch.
+collect_ignore_glob = [] if find_spec("torch") is not None else ["*.py"]
+
+# Deterministic algorithms need it, and cuBLAS reads it once.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 IS_REHEARSAL = os.environ.get("MFU_PROFILER_REHEARSE") == "1"
 
@@ -22,7 +25,8 @@ IS_REHEARSAL = os.environ.get("MFU_PROFILER_REHEARSE") == "1"
 @pytest.fixture(scope="session")
 def device() -> torch.device:
     """CUDA's (ROCm's) current device; in a rehearsal the CPU, where there is none."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     if IS_REHEARSAL:
@@ -54,17 +58,14 @@ def deterministic() -> Iterator[None]:
     """Two runs of the same training give the same bits."""
     import torch
 
-    cudnn = torch.backends.cudnn
-    was_on, was_warning = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    benchmark = cudnn.benchmark
+    was_on = torch.are_deterministic_algorithms_enabled()
+    was_warning = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True)
-    cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = False
     yield
     torch.use_deterministic_algorithms(was_on, warn_only=was_warning)
-    cudnn.benchmark = benchmark
+    torch.backends.cudnn.benchmark = benchmark
 
 
 @pytest.fixture(autouse=True)

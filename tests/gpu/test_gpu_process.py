@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-import mfu_profiler  # noqa: E402
-from tests.conftest import REPOSITORY  # noqa: E402
-from tests.gpu.trainings import QUICK, STEPS, Shape, gpt_training, timeline_of  # noqa: E402
+import mfu_profiler
+from tests.conftest import REPOSITORY
+from tests.gpu.trainings import QUICK, STEPS, Shape, gpt_training, timeline_of
 
 # Of what torch and drivers warn of on a machine that nobody has tried nothing is ours.
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]
@@ -61,8 +60,10 @@ def test_the_process_of_the_report_does_not_touch_the_device(
     watchers: list[threading.Thread] = []
     real = subprocess.Popen
 
-    def watched(command: list[str], **settings: Any) -> Any:
-        process = real(command, **settings)
+    def watched(command: list[str], *rest: Any, **settings: Any) -> Any:
+        process = real(command, *rest, **settings)
+        if "finish-live" not in command:
+            return process
 
         def watch() -> None:
             time.sleep(0.05)  # until it has become another program
@@ -89,17 +90,16 @@ def test_the_process_of_the_report_does_not_touch_the_device(
 
 
 def test_the_users_own_profiler_keeps_its_kernels_and_ours_comes_later(
-    device: torch.device, tmp_path: Path
+    gpu: torch.device, tmp_path: Path
 ) -> None:
+    """CUPTI serves one after the other."""
     from torch.profiler import ProfilerActivity, profile
 
-    activities = [ProfilerActivity.CPU]
-    activities += [ProfilerActivity.CUDA] if device.type == "cuda" else []
-    model, step = gpt_training(Shape())(device)
+    model, step = gpt_training(Shape())(gpu)
     with mfu_profiler.track(model, out=tmp_path / "ours", **QUICK) as run:
         for _ in range(4):
             step()
-        with profile(activities=activities) as profiler:
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
             for _ in range(8):
                 step()
         for _ in range(40):
@@ -107,11 +107,11 @@ def test_the_users_own_profiler_keeps_its_kernels_and_ours_comes_later(
     path = tmp_path / "own.json"
     profiler.export_chrome_trace(str(path))
     events = json.loads(path.read_text())["traceEvents"]
-    live = timeline_of(run).live
-    assert live is not None and any("another profiler" in note for note in live.run.notes)
-    if device.type == "cuda":
-        assert any(event.get("cat") == "kernel" for event in events)
-        assert len(timeline_of(run).activities.start_ns) > 0
+    assert sum(event.get("cat") == "kernel" for event in events) > 8 * 20, "of each of its steps"
+    timeline = timeline_of(run)
+    assert timeline.live is not None
+    assert any("another profiler" in note for note in timeline.live.run.notes)
+    assert len(timeline.activities.start_ns) > 3 * 20
 
 
 SUBSCRIBED = """
@@ -164,28 +164,28 @@ def test_peaks_measures_the_device_beside_its_datasheet(gpu: torch.device, tmp_p
     found = next(one for one in devices if one["backend"] in ("cuda", "rocm") and one["index"] == gpu.index)
     assert found["name"] and found["sm_count"] == torch.cuda.get_device_properties(gpu).multi_processor_count
     rates = found["ceiling"]["flop_per_s"]
-    assert rates, found["ceiling"]["notes"]
+    assert {"fp32", "fp16"} <= rates.keys(), found["ceiling"]["notes"]
     if found["datasheet"] is None:
         pytest.skip(f"no datasheet: {found['because']}")
-    for precision, rate in rates.items():
-        assert 0.2 < rate / found["datasheet"]["peak_flop_per_s"][precision] < 1.05, precision
-    assert any(one["backend"] == "cpu" and one["ceiling"]["flop_per_s"]["fp32"] > 0 for one in devices)
+    peaks = found["datasheet"]["peak_flop_per_s"]
+    shares = {precision: rates[precision] / peaks[precision] for precision in rates.keys() & peaks.keys()}
+    assert shares and all(0.2 < share < 1.05 for share in shares.values()), shares
 
 
 ON_CPU = """
 import sys
 import torch
 import mfu_profiler
-from tests.gpu.trainings import QUICK, Shape, gpt_training
+from tests.gpu.trainings import QUICK, STEPS, Shape, gpt_training
 _, step = gpt_training(Shape(width=32))(torch.device("cpu"))
 with mfu_profiler.track(out=sys.argv[1], peak_tflops=1.0, **QUICK) as run:
-    for _ in range(13):
+    for _ in range(STEPS):
         step()
 print(run.report.device.backend, torch.cuda.is_initialized())
 """
 
 
-def test_a_training_on_the_cpu_does_not_start_cuda(device: torch.device, tmp_path: Path) -> None:
+def test_a_training_on_the_cpu_does_not_start_cuda(gpu: torch.device, tmp_path: Path) -> None:
     """It would take some 500 MB of the device, and forked workers could not use it any more."""
     assert run_python(ON_CPU, str(tmp_path)).split() == ["cpu", "False"]
 
@@ -194,11 +194,11 @@ NEW_TF32 = """
 import sys
 import torch
 import mfu_profiler
-from tests.gpu.trainings import QUICK, Shape, gpt_training
+from tests.gpu.trainings import QUICK, STEPS, Shape, gpt_training
 torch.backends.cuda.matmul.fp32_precision = "tf32"
-model, step = gpt_training(Shape())(torch.device("cuda"))
+model, step = gpt_training(Shape(width=512, context=512))(torch.device("cuda"))
 with mfu_profiler.track(model, out=sys.argv[1], **QUICK) as run:
-    for _ in range(13):
+    for _ in range(STEPS):
         step()
         run.mfu, run.metrics()
 print(run.report.device.precision)

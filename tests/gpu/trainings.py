@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +20,7 @@ from mfu_profiler.trace.reader import read_trace
 from mfu_profiler.trace.timeline import Timeline
 
 __all__ = [
+    "LAST_PROFILED",
     "PRECISIONS",
     "QUICK",
     "STEPS",
@@ -26,7 +29,9 @@ __all__ = [
     "Make",
     "Shape",
     "Step",
+    "StepClock",
     "cnn_training",
+    "cuda",
     "gpt_training",
     "in_precision",
     "timeline_of",
@@ -35,7 +40,11 @@ __all__ = [
 
 QUICK: dict[str, Any] = {"warmup": 1, "timed": 3, "active": 3, "quiet": True}
 """Untouched 1, counted 2, warm-up 3, timed 4 to 6, prepared 7, profiled 8 to 10."""
+LAST_PROFILED = 10
 STEPS = 13
+
+cuda: Any = torch.cuda
+"""Torch does not type its functions."""
 
 Step = Callable[[], object]
 Make = Callable[[torch.device], tuple[nn.Module, Step]]
@@ -131,7 +140,7 @@ def gpt_training(
             with _autocast(device, precision):
                 logits = outer(tokens[:, :-1])
                 loss = cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
             optimizer.step()
             optimizer.zero_grad()
 
@@ -146,15 +155,13 @@ def cnn_training(precision: str = "fp32", images: int = 8, size: int = 32) -> Ma
     def make(device: torch.device) -> tuple[nn.Module, Step]:
         model = Cnn().to(device)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        batch, labels = (
-            torch.randn(images, 3, size, size, device=device),
-            torch.arange(images, device=device) % 10,
-        )
+        batch = torch.randn(images, 3, size, size, device=device)
+        labels = torch.arange(images, device=device) % 10
 
         def step() -> None:
             with _autocast(device, precision):
                 loss = cross_entropy(model(batch), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
             optimizer.step()
             optimizer.zero_grad()
 
@@ -170,17 +177,11 @@ def _autocast(device: torch.device, precision: str) -> AbstractContextManager[An
 @contextmanager
 def in_precision(precision: str, device: torch.device) -> Iterator[None]:
     """Torch's settings for one of ``PRECISIONS``; skips where the device lacks it."""
-    if device.type == "cuda":
-        if precision == "tf32" and torch.version.hip is not None:
-            pytest.skip("TF32 is NVIDIA's")
-        if (
-            precision != "fp32"
-            and torch.version.hip is None
-            and torch.cuda.get_device_capability(device) < (8, 0)
-        ):
-            pytest.skip(f"{precision} needs compute capability 8.0")
-    elif precision == "tf32":
-        pytest.skip("a CPU has no TF32")
+    is_nvidia = device.type == "cuda" and torch.version.hip is None
+    if precision == "tf32" and not is_nvidia:
+        pytest.skip("TF32 is NVIDIA's")
+    if precision != "fp32" and is_nvidia and torch.cuda.get_device_capability(device) < (8, 0):
+        pytest.skip(f"{precision} needs compute capability 8.0")
     matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
@@ -189,6 +190,36 @@ def in_precision(precision: str, device: torch.device) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(matmul)
         torch.backends.cudnn.allow_tf32 = cudnn
+
+
+class StepClock:
+    """The length of each step by events of the device; by the host's clock on a CPU. Waits for nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._is_cuda = device.type == "cuda"
+        self._marks = [self._mark()]
+
+    def mark(self) -> None:
+        """A step ends."""
+        self._marks.append(self._mark())
+
+    def is_behind(self) -> bool:
+        """Whether the device has not finished the last step yet; a CPU always has."""
+        return self._is_cuda and not self._marks[-1].query()
+
+    def lengths_s(self) -> list[float]:
+        """Of all steps, the first at 0; waits for the device."""
+        if not self._is_cuda:
+            return [other - one for one, other in pairwise(self._marks)]
+        self._marks[-1].synchronize()
+        return [one.elapsed_time(other) / 1e3 for one, other in pairwise(self._marks)]
+
+    def _mark(self) -> Any:
+        if not self._is_cuda:
+            return time.perf_counter()
+        event = cuda.Event(enable_timing=True)
+        event.record()
+        return event
 
 
 def weights_after(make: Make, device: torch.device, out: Path | None, steps: int = STEPS) -> list[Tensor]:
