@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,14 +222,9 @@ def run(*words: str, code: str = "", **options: Any) -> subprocess.CompletedProc
     )
 
 
-def test_help_is_quick_and_imports_nothing_heavy() -> None:
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        result = run("-m", "mfu_profiler", "--help")
-        took.append(time.perf_counter() - start)
-        assert result.returncode == 0 and "report" in result.stdout
-    assert min(took) < 0.5
+def test_help_imports_nothing_heavy() -> None:
+    result = run("-m", "mfu_profiler", "--help")
+    assert result.returncode == 0 and "report" in result.stdout
     imported = run("-X", "importtime", "-m", "mfu_profiler", "report", "--help").stderr
     modules = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in imported.splitlines()}
     assert "typer" in modules
