@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from mfu_profiler.capture.counting import Counting
-from mfu_profiler.capture.device_clock import DeviceClock
+from mfu_profiler.capture.flop.counting import Counting
 from mfu_profiler.capture.live_facts import block_facts
-from mfu_profiler.capture.outcome import Outcome
+from mfu_profiler.capture.machine.device_clock import DeviceClock
 from mfu_profiler.capture.phases import Phase, Plan
+from mfu_profiler.capture.profile.outcome import Outcome
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.capture.step_times import StepTimes
 from mfu_profiler.capture.steps import Step, StepDetector

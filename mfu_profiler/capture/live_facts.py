@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from mfu_profiler.capture.counting import Counting
+from mfu_profiler.capture.flop.counting import Counting
 from mfu_profiler.capture.phases import Plan
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.capture.step_times import StepTimes

@@ -15,8 +15,8 @@ import torch
 
 from mfu_profiler.analysis import Report
 from mfu_profiler.capture.course import Course
-from mfu_profiler.capture.device import LiveDevice
-from mfu_profiler.capture.flop_count import FlopCount
+from mfu_profiler.capture.flop.flop_count import FlopCount
+from mfu_profiler.capture.machine.device import LiveDevice
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.errors import MfuProfilerError
 from mfu_profiler.hardware import PRECISIONS, Precision, find_device

@@ -22,13 +22,13 @@ import torch
 from torch import nn
 
 from mfu_profiler.capture.course import Course
-from mfu_profiler.capture.listener import Call, ForwardMode
 from mfu_profiler.capture.messages import warn
+from mfu_profiler.capture.observe.listener import Call, ForwardMode
+from mfu_profiler.capture.observe.watch import Watch, optimizers_of
 from mfu_profiler.capture.phases import Phase
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.capture.steps import Step
 from mfu_profiler.capture.torch_private import is_capturing
-from mfu_profiler.capture.watch import Watch, optimizers_of
 
 __all__ = ["Session"]
 

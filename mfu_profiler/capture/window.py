@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import nn
 
-from mfu_profiler.capture.clocks import Clocks
-from mfu_profiler.capture.device_clock import DeviceClock
+from mfu_profiler.capture.machine.clocks import Clocks
+from mfu_profiler.capture.machine.device_clock import DeviceClock
+from mfu_profiler.capture.machine.surroundings import device_of, surroundings_of
 from mfu_profiler.capture.messages import warn
-from mfu_profiler.capture.outcome import Outcome
-from mfu_profiler.capture.profiling import Prepared, Profiling
+from mfu_profiler.capture.profile.outcome import Outcome
+from mfu_profiler.capture.profile.profiling import Prepared, Profiling
 from mfu_profiler.capture.settings import Settings
-from mfu_profiler.capture.surroundings import device_of, surroundings_of
 
 __all__ = ["MakeFacts", "Window"]
 

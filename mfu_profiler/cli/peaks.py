@@ -21,8 +21,8 @@ from mfu_profiler.errors import OptionError, UnknownDeviceError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mfu_profiler.capture.device import LiveDevice
-    from mfu_profiler.capture.local_devices import LocalDevice
+    from mfu_profiler.capture.machine.device import LiveDevice
+    from mfu_profiler.capture.machine.local_devices import LocalDevice
     from mfu_profiler.hardware import DeviceSpec
     from mfu_profiler.hardware.ceilings import Ceiling
     from mfu_profiler.render.peaks_view import CatalogRow, Datasheet, MachineDevice, Measured
@@ -112,7 +112,7 @@ def _devices(*, measure: bool) -> tuple[tuple[MachineDevice, ...] | None, str | 
 
     """
     try:
-        from mfu_profiler.capture.local_devices import local_devices
+        from mfu_profiler.capture.machine.local_devices import local_devices
     except (ImportError, OSError) as error:  # the second: a library that torch loads is missing
         is_absent = isinstance(error, ModuleNotFoundError) and error.name == "torch"
         because = _NO_TORCH if is_absent else f"torch cannot be imported: {' '.join(str(error).split())}"

@@ -11,10 +11,10 @@ _RUNS = "mfu_profiler.cli.script"
 """What runs the script. All before it is the interpreter's way to us."""
 _BETWEEN = (
     "mfu_profiler.cli.after_import",
-    "mfu_profiler.capture.patch",
-    "mfu_profiler.capture.flop_counter",
-    "mfu_profiler.capture.op_counter",
-    "mfu_profiler.capture.recording",
+    "mfu_profiler.capture.observe.patch",
+    "mfu_profiler.capture.flop.flop_counter",
+    "mfu_profiler.capture.flop.op_counter",
+    "mfu_profiler.capture.profile.recording",
 )
 """Between the script and torch, while it is tracked. What the script calls itself (``track``) stays."""
 _DISPATCH = ("torch._ops", "torch.utils._python_dispatch")

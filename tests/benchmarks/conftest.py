@@ -6,12 +6,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.conftest import REPOSITORY
+
+collect_ignore = (
+    [] if find_spec("torch") is not None else ["test_stack_sampler_cost.py", "test_track_cost.py"]
+)
 
 LongTrace = Callable[..., Path]
 

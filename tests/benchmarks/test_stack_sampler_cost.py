@@ -18,7 +18,7 @@ from statistics import median
 
 import pytest
 
-from mfu_profiler.capture.stack_sampler import StackSampler
+from mfu_profiler.capture.profile.stack_sampler import StackSampler
 from tests.benchmarks.conftest import Figures
 
 LOOP_NS = 1_000_000_000

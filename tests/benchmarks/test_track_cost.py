@@ -14,18 +14,16 @@ from statistics import median
 from typing import Any
 
 import pytest
+import torch
+from torch.profiler import ProfilerActivity
+from torch.profiler.profiler import _KinetoProfile
 
-torch = pytest.importorskip("torch")
-
-from torch.profiler import ProfilerActivity  # noqa: E402
-from torch.profiler.profiler import _KinetoProfile  # noqa: E402
-
-from mfu_profiler.capture import watch  # noqa: E402
-from mfu_profiler.capture.patch import Patch  # noqa: E402
-from mfu_profiler.capture.phases import Phase  # noqa: E402
-from mfu_profiler.capture.window import Window  # noqa: E402
-from tests.benchmarks.conftest import Figures  # noqa: E402
-from tests.benchmarks.tracked_training import Training, one_thread, tracked  # noqa: E402
+from mfu_profiler.capture.observe import watch
+from mfu_profiler.capture.observe.patch import Patch
+from mfu_profiler.capture.phases import Phase
+from mfu_profiler.capture.window import Window
+from tests.benchmarks.conftest import Figures
+from tests.benchmarks.tracked_training import Training, one_thread, tracked
 
 MOST_IN_HOOKS = 0.003
 MOST_OVER_PROFILER = 1.05

@@ -12,8 +12,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from mfu_profiler.capture.flop_count import FlopCount
-from mfu_profiler.capture.flop_counter import FlopCounter, dynamo_has_compiled
+from mfu_profiler.capture.flop.flop_count import FlopCount
+from mfu_profiler.capture.flop.flop_counter import FlopCounter, dynamo_has_compiled
 
 Step = Callable[[], object]
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import mfu_profiler
-from mfu_profiler.capture import outcome, profiling
+from mfu_profiler.capture.profile import outcome, profiling
 
 from .training import QUICK, STEPS, Mlp, Step, mlp_training
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import mfu_profiler
-from mfu_profiler.capture import profiling
+from mfu_profiler.capture.profile import profiling
 from mfu_profiler.trace.reader import read_trace
 
 from .training import QUICK, mlp_training

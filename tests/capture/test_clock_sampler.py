@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from mfu_profiler.capture import clock_sampler
-from mfu_profiler.capture.clock_sampler import ClockSampler
+from mfu_profiler.capture.machine import clock_sampler
+from mfu_profiler.capture.machine.clock_sampler import ClockSampler
 from mfu_profiler.hardware.nvml import ClockSample
 
 LONG_S = 60.0

@@ -8,14 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-torch = pytest.importorskip("torch", reason="trains")
+from mfu_profiler.capture.flop.flop_counter import FlopCounter
 
-from torch import nn  # noqa: E402
-
-from mfu_profiler.capture.flop_counter import FlopCounter  # noqa: E402
-
-from .counted_models import ConvNet, Gpt, Mlp, count, gpt_step  # noqa: E402
+from .counted_models import ConvNet, Gpt, Mlp, count, gpt_step
 
 Training = Callable[[], tuple[nn.Module, Callable[[], object]]]
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mfu_profiler.capture import ceiling as measuring
-from mfu_profiler.capture.ceiling import ceiling_key, cpu_ceiling, device_ceiling, known_ceiling
-from mfu_profiler.capture.local_devices import local_devices
-from mfu_profiler.capture.matmul_rate import Bench, MatmulRate, best_rate, in_fresh_thread
+from mfu_profiler.capture.machine import ceiling as measuring
+from mfu_profiler.capture.machine.ceiling import ceiling_key, cpu_ceiling, device_ceiling, known_ceiling
+from mfu_profiler.capture.machine.local_devices import local_devices
+from mfu_profiler.capture.machine.matmul_rate import Bench, MatmulRate, best_rate, in_fresh_thread
 
 CPU = torch.device("cpu")
 

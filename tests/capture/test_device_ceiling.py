@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mfu_profiler.capture import ceiling as measuring
-from mfu_profiler.capture.ceiling import device_ceiling, known_ceiling
+from mfu_profiler.capture.machine import ceiling as measuring
+from mfu_profiler.capture.machine.ceiling import device_ceiling, known_ceiling
 
 
 class StandIn:
@@ -78,7 +78,7 @@ def test_an_accelerator_gives_only_a_tenth_of_its_free_memory() -> None:
 
 @pytest.mark.gpu
 def test_a_gpu_reaches_a_good_part_of_its_datasheet_and_not_more() -> None:
-    from mfu_profiler.capture.device import live_device
+    from mfu_profiler.capture.machine.device import live_device
     from mfu_profiler.hardware import find_device
 
     device = torch.device("cuda", torch.cuda.current_device())

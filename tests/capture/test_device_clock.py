@@ -7,16 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
+from mfu_profiler.capture import course, live_rate, session
+from mfu_profiler.capture.flop.flop_count import FlopCount
+from mfu_profiler.capture.machine.device import LiveDevice
+from mfu_profiler.capture.machine.device_clock import DeviceClock
+from mfu_profiler.capture.machine.surroundings import device_of
 
-from mfu_profiler.capture import course, live_rate, session  # noqa: E402
-from mfu_profiler.capture.device import LiveDevice  # noqa: E402
-from mfu_profiler.capture.device_clock import DeviceClock  # noqa: E402
-from mfu_profiler.capture.flop_count import FlopCount  # noqa: E402
-from mfu_profiler.capture.surroundings import device_of  # noqa: E402
-
-from .training import mlp_training, tracked  # noqa: E402
+from .training import mlp_training, tracked
 
 
 class Device:

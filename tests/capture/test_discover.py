@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW
 
-from mfu_profiler.capture.discover import core_of, is_wrapper, module_of, optimizers_of, with_wrapped
+from mfu_profiler.capture.observe.discover import core_of, is_wrapper, module_of, optimizers_of, with_wrapped
 from tests.capture.watching import Net
 
 

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
-torch = pytest.importorskip("torch", reason="dispatches ops")
+from mfu_profiler.capture.flop.dispatched_op import OpCosts, is_foreign
+from mfu_profiler.capture.flop.hidden_matmuls import FUSED_LAYER_FORMULAS, HIDING_MATMULS
 
-from torch.utils.flop_counter import flop_registry, register_flop_formula  # noqa: E402
-
-from mfu_profiler.capture.dispatched_op import OpCosts, is_foreign  # noqa: E402
-from mfu_profiler.capture.hidden_matmuls import FUSED_LAYER_FORMULAS, HIDING_MATMULS  # noqa: E402
-
-from .counted_models import count  # noqa: E402
+from .counted_models import count
 
 aten = torch.ops.aten
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
-torch = pytest.importorskip("torch", reason="counts real steps")
+from mfu_profiler.capture.flop.flop_count import OUTSIDE, FlopCount
 
-from torch import nn  # noqa: E402
-from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper  # noqa: E402
-
-from mfu_profiler.capture.flop_count import OUTSIDE, FlopCount  # noqa: E402
-
-from .counted_models import ConvNet, Gpt, Mlp, Step, count, gpt_step, matmul  # noqa: E402
+from .counted_models import ConvNet, Gpt, Mlp, Step, count, gpt_step, matmul
 
 
 def require_sums(counted: FlopCount) -> None:

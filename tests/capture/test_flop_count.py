@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mfu_profiler.capture.flop_count import FlopCount
+from mfu_profiler.capture.flop.flop_count import FlopCount
 
 PLAIN = FlopCount(
     forward=10, backward=20, recomputed=5, optimizer=3,

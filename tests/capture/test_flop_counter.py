@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional
 
-torch = pytest.importorskip("torch", reason="counts real steps")
-
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
-
-from .counted_models import (  # noqa: E402
+from .counted_models import (
     ConvNet,
     Gpt,
     Mlp,

@@ -9,17 +9,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch._C import _len_torch_dispatch_stack
+from torch.utils._python_dispatch import TorchDispatchMode
 
-torch = pytest.importorskip("torch", reason="counts real steps")
+from mfu_profiler.capture.flop.flop_counter import FlopCounter, dynamo_has_compiled
+from mfu_profiler.capture.flop.op_counter import OpCounter
 
-from torch import nn  # noqa: E402
-from torch._C import _len_torch_dispatch_stack  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
-
-from mfu_profiler.capture.flop_counter import FlopCounter, dynamo_has_compiled  # noqa: E402
-from mfu_profiler.capture.op_counter import OpCounter  # noqa: E402
-
-from .counted_models import Mlp, count, matmul  # noqa: E402
+from .counted_models import Mlp, count, matmul
 
 
 class Watching(TorchDispatchMode):
@@ -194,7 +192,7 @@ def test_a_step_that_compiles_is_not_counted_and_neither_is_any_later_one() -> N
 def test_counting_does_not_import_dynamo() -> None:
     program = (
         "import sys, torch\n"
-        "from mfu_profiler.capture.flop_counter import FlopCounter, dynamo_has_compiled\n"
+        "from mfu_profiler.capture.flop.flop_counter import FlopCounter, dynamo_has_compiled\n"
         "counter = FlopCounter(None)\n"
         "assert counter.start() is None\n"
         "torch.randn(4, 4) @ torch.randn(4, 4)\n"

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
+import torch
+from torch import nn
 
-torch = pytest.importorskip("torch", reason="counts real steps")
+from mfu_profiler.capture.flop.flop_counter import FlopCounter
 
-from torch import nn  # noqa: E402
-
-from mfu_profiler.capture.flop_counter import FlopCounter  # noqa: E402
-
-from .counted_models import Mlp, count_announced, matmul  # noqa: E402
+from .counted_models import Mlp, count_announced, matmul
 
 
 class Muon(torch.optim.Optimizer):

@@ -6,13 +6,11 @@ import threading
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-torch = pytest.importorskip("torch", reason="counts real steps")
-
-from torch import nn  # noqa: E402
-from torch.utils.checkpoint import checkpoint  # noqa: E402
-
-from .counted_models import Gpt, count, gpt_step, matmul, torchs_count  # noqa: E402
+from .counted_models import Gpt, count, gpt_step, matmul, torchs_count
 
 REENTRANT = pytest.mark.parametrize("reentrant", [False, True])
 

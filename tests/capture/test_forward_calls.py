@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch", reason="describes tensors")
-
-from mfu_profiler.capture.forward_calls import (  # noqa: E402
+from mfu_profiler.capture.flop.forward_calls import (
     TensorSpec,
     UnknownArgumentError,
     describe_call,

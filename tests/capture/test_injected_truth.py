@@ -8,15 +8,13 @@ from statistics import median
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
-
-from torch import nn  # noqa: E402
-from torch.utils.data import DataLoader, Dataset  # noqa: E402
-
-import mfu_profiler  # noqa: E402
-from mfu_profiler.analysis import Report  # noqa: E402
-from mfu_profiler.capture.demo_training import Gpt  # noqa: E402
+import mfu_profiler
+from mfu_profiler.analysis import Report
+from mfu_profiler.capture.demo_training import Gpt
 
 PLAN: dict[str, Any] = {"warmup": 1, "timed": 5, "active": 5, "peak_tflops": 1.0, "quiet": True}
 STEPS = 15

@@ -9,13 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mfu_profiler.capture import device as device_module  # noqa: E402
-from mfu_profiler.capture.clock_source import clock_sampler, clock_source  # noqa: E402
-from mfu_profiler.capture.device import LiveDevice, cpu_name, live_device  # noqa: E402
-from mfu_profiler.hardware import find_device  # noqa: E402
+from mfu_profiler.capture.machine import device as device_module
+from mfu_profiler.capture.machine.clock_source import clock_sampler, clock_source
+from mfu_profiler.capture.machine.device import LiveDevice, cpu_name, live_device
+from mfu_profiler.hardware import find_device
 
 FIELDS = [
     "name", "index", "backend", "sm_count", "memory_byte", "compute_capability", "gfx", "uuid",

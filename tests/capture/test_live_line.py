@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
+import mfu_profiler
+from mfu_profiler.capture.observe import watch
 
-import mfu_profiler  # noqa: E402
-from mfu_profiler.capture import watch  # noqa: E402
-
-from .training import MLP_FLOP, QUICK, Mlp  # noqa: E402
+from .training import MLP_FLOP, QUICK, Mlp
 
 STEP_NS = 20_000_000
 PEAK_FLOP_PER_S = 1e6

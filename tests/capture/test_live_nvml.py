@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mfu_profiler.capture.clock_source import clock_sampler  # noqa: E402
-from mfu_profiler.capture.device import live_device  # noqa: E402
-from tests.hardware.nvml_stub import build, run_python  # noqa: E402
+from mfu_profiler.capture.machine.clock_source import clock_sampler
+from mfu_profiler.capture.machine.device import live_device
+from tests.hardware.nvml_stub import build, run_python
 
 SAMPLED = """
 import json, threading, time
 from types import SimpleNamespace
 import torch
-from mfu_profiler.capture.clock_source import clock_sampler
-from mfu_profiler.capture.device import live_device
+from mfu_profiler.capture.machine.clock_source import clock_sampler
+from mfu_profiler.capture.machine.device import live_device
 
 torch.cuda.get_device_properties = lambda index: SimpleNamespace(
     name="NVIDIA H100 80GB HBM3", major=9, minor=0, multi_processor_count=132, total_memory=85_000_000_000,
@@ -58,8 +57,8 @@ def test_a_driver_that_refuses_every_reading_leaves_no_source_and_no_open_nvml(t
     log = tmp_path / "calls"
     program = (
         "import json\n"
-        "from mfu_profiler.capture.clock_source import clock_source\n"
-        "from mfu_profiler.capture.device import LiveDevice\n"
+        "from mfu_profiler.capture.machine.clock_source import clock_source\n"
+        "from mfu_profiler.capture.machine.device import LiveDevice\n"
         "print(json.dumps(clock_source(LiveDevice('NVIDIA A100-SXM4-80GB', 0, 'cuda'))))\n"
     )
     answer = run_python(program, build(tmp_path), "refuses", log=log)

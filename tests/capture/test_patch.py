@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mfu_profiler.capture.patch import Patch
+from mfu_profiler.capture.observe.patch import Patch
 
 
 class Base:

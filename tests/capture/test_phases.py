@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="recording needs torch")
-
 from mfu_profiler.capture.phases import Phase, Plan
 from mfu_profiler.capture.settings import Settings
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
-
-import mfu_profiler  # noqa: E402
-from mfu_profiler.capture.settings import Settings  # noqa: E402
-from mfu_profiler.errors import OptionError  # noqa: E402
+import mfu_profiler
+from mfu_profiler.capture.settings import Settings
+from mfu_profiler.errors import OptionError
 
 BAD: list[tuple[str, Any]] = [
     *(("warmup", value) for value in (-1, 1.5, True, "5", None, 10**9)),

@@ -6,19 +6,17 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-torch = pytest.importorskip("torch", reason="copies modules")
-np = pytest.importorskip("numpy")
+from mfu_profiler.capture.flop.forward_calls import describe_call
+from mfu_profiler.capture.flop.shadow import shadow_count
+from mfu_profiler.capture.torch_private import number_of_modes
 
-from torch import nn  # noqa: E402
-from torch.utils.checkpoint import checkpoint  # noqa: E402
-
-from mfu_profiler.capture.forward_calls import describe_call  # noqa: E402
-from mfu_profiler.capture.shadow import shadow_count  # noqa: E402
-from mfu_profiler.capture.torch_private import number_of_modes  # noqa: E402
-
-from .counted_models import ConvNet, Gpt, Mlp, count, matmul  # noqa: E402
+from .counted_models import ConvNet, Gpt, Mlp, count, matmul
 
 
 def frozen_mlp() -> Mlp:

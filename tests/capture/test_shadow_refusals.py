@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
 
-torch = pytest.importorskip("torch", reason="copies modules")
+from mfu_profiler.capture.flop.forward_calls import describe_call
+from mfu_profiler.capture.flop.shadow import ShadowError, shadow_count
 
-import torch.distributed as dist  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.distributed.device_mesh import init_device_mesh  # noqa: E402
-from torch.distributed.fsdp import fully_shard  # noqa: E402
-from torch.nn.parallel import DistributedDataParallel  # noqa: E402
-
-from mfu_profiler.capture.forward_calls import describe_call  # noqa: E402
-from mfu_profiler.capture.shadow import ShadowError, shadow_count  # noqa: E402
-
-from .counted_models import Mlp, count, matmul  # noqa: E402
+from .counted_models import Mlp, count, matmul
 
 X = torch.ones(5, 8)
 

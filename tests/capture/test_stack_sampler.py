@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mfu_profiler.capture.stack_sampler import StackSampler
+from mfu_profiler.capture.profile.stack_sampler import StackSampler
 
 GIVE_UP_S = 20.0
 QUICK_HERTZ = 1000.0
@@ -169,7 +169,7 @@ def test_no_more_samples_are_kept_than_asked_for() -> None:
 
 
 def test_different_stacks_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mfu_profiler.capture.stack_sampler._MOST_STACK_ENTRIES", 1)
+    monkeypatch.setattr("mfu_profiler.capture.profile.stack_sampler._MOST_STACK_ENTRIES", 1)
     sampler = own_sampler()
     sampler.start()
     ends_by_itself()

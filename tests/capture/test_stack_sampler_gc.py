@@ -9,7 +9,7 @@ from tests.conftest import REPOSITORY
 
 PROGRAM = """
 import gc, threading
-from mfu_profiler.capture.stack_sampler import StackSampler
+from mfu_profiler.capture.profile.stack_sampler import StackSampler
 
 class Cycle:
     def __init__(self):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("torch", reason="recording needs torch")
-
 from mfu_profiler.capture.phases import Phase
 from mfu_profiler.capture.step_times import MOST_LIVE_STEPS, StepTimes, without_pauses
 from mfu_profiler.capture.steps import Step

@@ -12,13 +12,11 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
+import mfu_profiler
+from mfu_profiler.analysis import Report, analyze
+from mfu_profiler.render import render_json
 
-import mfu_profiler  # noqa: E402
-from mfu_profiler.analysis import Report, analyze  # noqa: E402
-from mfu_profiler.render import render_json  # noqa: E402
-
-from .training import MLP_FLOP, QUICK, mlp_training  # noqa: E402
+from .training import MLP_FLOP, QUICK, mlp_training
 
 LENGTHS = (0, 1, 2, 3, 6, 7, 8, 10, 40)
 """Steps of a block; the plan of QUICK profiles steps 7 and 8."""

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
-
-from torch import nn  # noqa: E402
-
-from .training import MLP_FLOP, STEPS, Mlp, Step, mlp_training, report_of, sgd, tracked  # noqa: E402
+from .training import MLP_FLOP, STEPS, Mlp, Step, mlp_training, report_of, sgd, tracked
 
 DYNAMO_ASKS = pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"

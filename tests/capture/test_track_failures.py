@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch.profiler.profiler import _KinetoProfile
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
+import mfu_profiler
+from mfu_profiler.capture.profile.handover import Finisher
 
-from torch.profiler.profiler import _KinetoProfile  # noqa: E402
-
-import mfu_profiler  # noqa: E402
-from mfu_profiler.capture.handover import Finisher  # noqa: E402
-
-from .training import STEPS, mlp_training, report_of, tracked, train_to_the_end  # noqa: E402
+from .training import STEPS, mlp_training, report_of, tracked, train_to_the_end
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 Warnings = Callable[[], list[str]]

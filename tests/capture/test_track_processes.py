@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="recording needs torch")
-
 from mfu_profiler.analysis import analyze
 
 from .training import MLP_FLOP

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="recording needs torch")
-
 WAITED = "another profiler is running; ours waits for it"
 CUT = "the profiled window was cut short: another profiler was started"
 LOST = "the profiled window is lost: {}, and the profiled thread did not end it"

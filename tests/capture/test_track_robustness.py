@@ -12,13 +12,10 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
+import mfu_profiler
+from mfu_profiler.capture.run import Run
 
-
-import mfu_profiler  # noqa: E402
-from mfu_profiler.capture.run import Run  # noqa: E402
-
-from .training import QUICK, STEPS, mlp_training, report_of, train_to_the_end  # noqa: E402
+from .training import QUICK, STEPS, mlp_training, report_of, train_to_the_end
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 Warnings = Callable[[], list[str]]

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
+from mfu_profiler.trace.reader import read_trace
 
-from torch import nn  # noqa: E402
-
-from mfu_profiler.trace.reader import read_trace  # noqa: E402
-
-from .training import MLP_FLOP, STEPS, Mlp, Step, loss_of, mlp_training, report_of, sgd, tracked  # noqa: E402
+from .training import MLP_FLOP, STEPS, Mlp, Step, loss_of, mlp_training, report_of, sgd, tracked
 
 
 def accumulation() -> tuple[nn.Module, Step]:

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
+import mfu_profiler
+from mfu_profiler.errors import OptionError
 
-import mfu_profiler  # noqa: E402
-from mfu_profiler.errors import OptionError  # noqa: E402
-
-from .training import MLP_FLOP, QUICK, STEPS, Mlp, mlp_training  # noqa: E402
+from .training import MLP_FLOP, QUICK, STEPS, Mlp, mlp_training
 
 LOUD = {**QUICK, "quiet": False}
 
@@ -218,7 +217,7 @@ def test_a_model_moved_inside_the_block_is_on_the_device_it_was_moved_to(
 ) -> None:
     """An accelerator's name stands in for one."""
     devices = iter([torch.device("cpu"), torch.device("cpu", 0)])
-    monkeypatch.setattr("mfu_profiler.capture.surroundings.device_of", lambda model: next(devices))
+    monkeypatch.setattr("mfu_profiler.capture.machine.surroundings.device_of", lambda model: next(devices))
     monkeypatch.setattr("mfu_profiler.capture.window.device_of", lambda model: torch.device("cpu", 0))
     run = tracked(tmp_path, report="never")
     assert run._session is not None and run._session.course.window is not None

@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
+import mfu_profiler
+from mfu_profiler.trace.reader import read_trace
 
-from torch import nn  # noqa: E402
-from torch.utils.checkpoint import checkpoint  # noqa: E402
-
-import mfu_profiler  # noqa: E402
-from mfu_profiler.trace.reader import read_trace  # noqa: E402
-
-from .training import QUICK, STEPS, Mlp, Step, mlp_training, weights_after  # noqa: E402
+from .training import QUICK, STEPS, Mlp, Step, mlp_training, weights_after
 
 
 def compiled() -> tuple[nn.Module, Step]:

@@ -6,16 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-torch = pytest.importorskip("torch", reason="looks at modules")
+from mfu_profiler.capture.flop.forward_calls import ForwardCall, describe_call
+from mfu_profiler.capture.flop.transformer_shape import transformer_shape
+from mfu_profiler.flops import gpt_parameters
 
-from torch import nn  # noqa: E402
-
-from mfu_profiler.capture.forward_calls import ForwardCall, describe_call  # noqa: E402
-from mfu_profiler.capture.transformer_shape import transformer_shape  # noqa: E402
-from mfu_profiler.flops import gpt_parameters  # noqa: E402
-
-from .counted_models import Block, ConvNet, Gpt, count, gpt_step  # noqa: E402
+from .counted_models import Block, ConvNet, Gpt, count, gpt_step
 
 
 def call(batch: int = 2, length: int = 8, *, trains: bool = True) -> ForwardCall:

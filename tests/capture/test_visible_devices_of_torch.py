@@ -7,12 +7,11 @@ import re
 from unittest.mock import patch
 
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
-
-from mfu_profiler.hardware.visible_devices import visible_entries  # noqa: E402
+from mfu_profiler.hardware.visible_devices import visible_entries
 
 ENTRIES = st.one_of(
     st.integers(-2, 12).map(str),

@@ -13,7 +13,7 @@ from torch._dynamo.testing import CompileCounter
 from torch._dynamo.utils import counters
 from torch.optim import SGD, AdamW
 
-from mfu_profiler.capture.watch import Watch
+from mfu_profiler.capture.observe.watch import Watch
 from tests.capture.watching import Descent, Heard, Net, OwnCall
 
 X = torch.ones(2, 4)

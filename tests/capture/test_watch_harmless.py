@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from mfu_profiler.capture.watch import Watch
+from mfu_profiler.capture.observe.watch import Watch
 from tests.capture.watching import WATCHED, Heard, Net, OwnCall, train, watched
 
 X = torch.ones(2, 4)

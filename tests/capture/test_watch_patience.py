@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, Optimizer
 
-torch = pytest.importorskip("torch", reason="recording needs torch")
+import mfu_profiler
+from mfu_profiler.capture import course
+from mfu_profiler.capture.observe.discover import instances_of
+from mfu_profiler.capture.observe.listener import Call, ForwardMode
+from mfu_profiler.capture.observe.watch import Watch
+from mfu_profiler.capture.phases import Phase
 
-from torch import nn  # noqa: E402
-from torch.optim import SGD, Optimizer  # noqa: E402
-
-import mfu_profiler  # noqa: E402
-from mfu_profiler.capture import course  # noqa: E402
-from mfu_profiler.capture.discover import instances_of  # noqa: E402
-from mfu_profiler.capture.listener import Call, ForwardMode  # noqa: E402
-from mfu_profiler.capture.phases import Phase  # noqa: E402
-from mfu_profiler.capture.watch import Watch  # noqa: E402
-
-from .training import QUICK, mlp_training, tracked  # noqa: E402
-from .watching import Heard, Net, train  # noqa: E402
+from .training import QUICK, mlp_training, tracked
+from .watching import Heard, Net, train
 
 X = torch.ones(2, 4)
 
@@ -197,7 +195,7 @@ def profilers_that_keep_results() -> int:
 def test_small_recordings_are_freed_after_the_block_and_large_ones_at_once(
     most_kept_byte: int, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mfu_profiler.capture.profiling.MOST_KEPT_BYTE", most_kept_byte)
+    monkeypatch.setattr("mfu_profiler.capture.profile.profiling.MOST_KEPT_BYTE", most_kept_byte)
     before = profilers_that_keep_results()
     model, step = mlp_training()
     with mfu_profiler.track(model, out=tmp_path, report="never", **QUICK):

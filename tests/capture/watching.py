@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mfu_profiler.capture.listener import Call, ForwardMode
-from mfu_profiler.capture.watch import Watch
+from mfu_profiler.capture.observe.listener import Call, ForwardMode
+from mfu_profiler.capture.observe.watch import Watch
 
 WATCHED = [
     (torch.autograd.profiler.record_function, "__enter__"),

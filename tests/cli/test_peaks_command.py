@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from mfu_profiler.capture import local_devices
-from mfu_profiler.capture.device import LiveDevice
-from mfu_profiler.capture.local_devices import LocalDevice
+from mfu_profiler.capture.machine import local_devices
+from mfu_profiler.capture.machine.device import LiveDevice
+from mfu_profiler.capture.machine.local_devices import LocalDevice
 from mfu_profiler.cli.main import main
 from mfu_profiler.hardware import devices
 from mfu_profiler.hardware.ceilings import Ceiling

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import torch
 
-from mfu_profiler.capture.clock_sampler import ClockSampler
-from mfu_profiler.capture.device import LiveDevice, one_line
+from mfu_profiler.capture.machine.clock_sampler import ClockSampler
+from mfu_profiler.capture.machine.device import LiveDevice, one_line
 from mfu_profiler.hardware.nvml import ClockSample, NvmlDevice
 from mfu_profiler.hardware.nvml_device import open_device
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from mfu_profiler.capture.ceiling import device_ceiling, known_ceiling
-from mfu_profiler.capture.device import LiveDevice, live_device
+from mfu_profiler.capture.machine.ceiling import device_ceiling, known_ceiling
+from mfu_profiler.capture.machine.device import LiveDevice, live_device
 from mfu_profiler.hardware.ceilings import Ceiling
 
 __all__ = ["LocalDevice", "local_devices"]

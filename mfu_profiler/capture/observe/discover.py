@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from mfu_profiler.capture.patch import hidden
+from mfu_profiler.capture.observe.patch import hidden
 
 __all__ = [
     "Holders",

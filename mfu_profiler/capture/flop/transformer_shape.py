@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mfu_profiler.capture.discover import core_of
-from mfu_profiler.capture.forward_calls import ForwardCall, TensorSpec
+from mfu_profiler.capture.flop.forward_calls import ForwardCall, TensorSpec
+from mfu_profiler.capture.observe.discover import core_of
 from mfu_profiler.flops import TransformerShape
 
 __all__ = ["transformer_shape"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mfu_profiler.capture.clock_sampler import ClockSampler
-from mfu_profiler.capture.clock_source import clock_sampler
-from mfu_profiler.capture.device import LiveDevice
+from mfu_profiler.capture.machine.clock_sampler import ClockSampler
+from mfu_profiler.capture.machine.clock_source import clock_sampler
+from mfu_profiler.capture.machine.device import LiveDevice
 
 __all__ = ["Clocks"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from mfu_profiler.capture.discover import core_of
-from mfu_profiler.capture.flop_count import FlopCount
-from mfu_profiler.capture.op_counter import OpCounter
+from mfu_profiler.capture.flop.flop_count import FlopCount
+from mfu_profiler.capture.flop.op_counter import OpCounter
+from mfu_profiler.capture.observe.discover import core_of
 from mfu_profiler.capture.torch_private import dynamo_has_compiled, graph_task, number_of_modes, top_mode
 
 __all__ = ["FlopCounter", "dynamo_has_compiled"]

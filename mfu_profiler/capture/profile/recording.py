@@ -19,7 +19,7 @@ from torch.autograd import profiler as autograd_profiler
 from torch.profiler import ProfilerAction, ProfilerActivity, record_function
 from torch.profiler.profiler import _KinetoProfile
 
-from mfu_profiler.capture.discover import instances_of
+from mfu_profiler.capture.observe.discover import instances_of
 from mfu_profiler.capture.settings import Settings
 
 __all__ = ["LONGEST_WINDOW_NS", "Recording", "a_profiler_records", "another_profiler_runs", "memory_short"]

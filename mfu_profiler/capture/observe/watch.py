@@ -35,8 +35,8 @@ from torch._C import _current_graph_task_id as current_graph_task_id
 from torch.autograd.profiler import record_function
 from torch.optim import Optimizer
 
-from mfu_profiler.capture.device_clock import DeviceClock
-from mfu_profiler.capture.discover import (
+from mfu_profiler.capture.machine.device_clock import DeviceClock
+from mfu_profiler.capture.observe.discover import (
     Holders,
     core_of,
     is_wrapper,
@@ -44,9 +44,9 @@ from mfu_profiler.capture.discover import (
     optimizers_of,
     with_wrapped,
 )
-from mfu_profiler.capture.listener import Listener
-from mfu_profiler.capture.patch import After, Before, Patch, caller, hidden
-from mfu_profiler.capture.silent import SilentSteps
+from mfu_profiler.capture.observe.listener import Listener
+from mfu_profiler.capture.observe.patch import After, Before, Patch, caller, hidden
+from mfu_profiler.capture.observe.silent import SilentSteps
 
 __all__ = ["Watch", "optimizers_of"]
 

@@ -168,7 +168,7 @@ def _politely() -> list[str]:
 
 def _environment() -> dict[str, str]:
     """The training's environment, where this package is found first and nothing touches its devices."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     paths = [root, *map(os.path.abspath, given)]
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 
 from mfu_profiler.capture.messages import warn
-from mfu_profiler.capture.recording import Recording, another_profiler_runs, memory_short
+from mfu_profiler.capture.profile.recording import Recording, another_profiler_runs, memory_short
+from mfu_profiler.capture.profile.stack_sampler import StackSampler
 from mfu_profiler.capture.settings import Settings
-from mfu_profiler.capture.stack_sampler import StackSampler
 
 __all__ = ["Prepared", "Profiling"]
 

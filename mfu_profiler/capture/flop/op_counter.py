@@ -20,12 +20,12 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mfu_profiler.capture.call_sites import CallSite, call_site, is_called_by_engine, module_calls
-from mfu_profiler.capture.dispatched_op import EXPECTED_ERRORS, Cost, OpCosts
-from mfu_profiler.capture.flop_count import FlopCount
-from mfu_profiler.capture.flop_tally import FlopTally, Purpose, Slot
-from mfu_profiler.capture.hidden_matmuls import HIDING_MATMULS
-from mfu_profiler.capture.patch import hidden
+from mfu_profiler.capture.flop.call_sites import CallSite, call_site, is_called_by_engine, module_calls
+from mfu_profiler.capture.flop.dispatched_op import EXPECTED_ERRORS, Cost, OpCosts
+from mfu_profiler.capture.flop.flop_count import FlopCount
+from mfu_profiler.capture.flop.flop_tally import FlopTally, Purpose, Slot
+from mfu_profiler.capture.flop.hidden_matmuls import HIDING_MATMULS
+from mfu_profiler.capture.observe.patch import hidden
 from mfu_profiler.capture.torch_private import (
     AnyOp,
     graph_task,

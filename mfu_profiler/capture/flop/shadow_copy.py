@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.overrides import TorchFunctionMode
 
-from mfu_profiler.capture.forward_calls import TensorSpec
+from mfu_profiler.capture.flop.forward_calls import TensorSpec
 
 __all__ = ["ShadowError", "fake_mode", "fake_tensor", "shadow_copy", "unwrapped"]
 

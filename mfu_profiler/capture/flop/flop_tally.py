@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from mfu_profiler.capture.dispatched_op import Cost
-from mfu_profiler.capture.flop_count import OUTSIDE, FlopCount
+from mfu_profiler.capture.flop.dispatched_op import Cost
+from mfu_profiler.capture.flop.flop_count import OUTSIDE, FlopCount
 
 __all__ = ["FlopTally", "Purpose", "Slot"]
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from mfu_profiler.capture.discover import optimizers_of, parameters_of
+from mfu_profiler.capture.observe.discover import optimizers_of, parameters_of
 
 __all__ = ["SilentSteps"]
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from torch import nn
 
-from mfu_profiler.capture.flop_count import FlopCount
-from mfu_profiler.capture.flop_counter import FlopCounter, dynamo_has_compiled
-from mfu_profiler.capture.forward_calls import ForwardCall, describe_call
-from mfu_profiler.capture.recording import a_profiler_records
-from mfu_profiler.capture.shadow import ShadowError, shadow_count
-from mfu_profiler.capture.transformer_shape import transformer_shape
+from mfu_profiler.capture.flop.flop_count import FlopCount
+from mfu_profiler.capture.flop.flop_counter import FlopCounter, dynamo_has_compiled
+from mfu_profiler.capture.flop.forward_calls import ForwardCall, describe_call
+from mfu_profiler.capture.flop.shadow import ShadowError, shadow_count
+from mfu_profiler.capture.flop.transformer_shape import transformer_shape
+from mfu_profiler.capture.profile.recording import a_profiler_records
 
 __all__ = ["Counting"]
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch._ops import HigherOrderOperator, OpOverload
 
-from mfu_profiler.capture.hidden_matmuls import FUSED_LAYER_FORMULAS
+from mfu_profiler.capture.flop.hidden_matmuls import FUSED_LAYER_FORMULAS
 from mfu_profiler.capture.torch_private import AnyOp, is_capturing
 from mfu_profiler.flops import Argument, OpCall, OpCost, dtype_named, has_formula, matmul_dtype, op_cost
 from mfu_profiler.flops.arguments import NoCostError, dtype_at

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from mfu_profiler.capture.device import cpu_name, live_device, one_line
-from mfu_profiler.capture.matmul_rate import Bench, MatmulRate, best_rate, better, in_fresh_thread
+from mfu_profiler.capture.machine.device import cpu_name, live_device, one_line
+from mfu_profiler.capture.machine.matmul_rate import Bench, MatmulRate, best_rate, better, in_fresh_thread
 from mfu_profiler.hardware.ceilings import Ceiling, CeilingKey, measuring_alone, read_ceiling, write_ceiling
 from mfu_profiler.hardware.spec import Precision
 from mfu_profiler.units import count_text, percent_text

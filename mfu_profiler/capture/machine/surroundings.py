@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mfu_profiler.capture.ceiling import cpu_ceiling
-from mfu_profiler.capture.device import LiveDevice, live_device
-from mfu_profiler.capture.handover import TraceFiles
+from mfu_profiler.capture.machine.ceiling import cpu_ceiling
+from mfu_profiler.capture.machine.device import LiveDevice, live_device
 from mfu_profiler.capture.messages import warn
+from mfu_profiler.capture.profile.handover import TraceFiles
 from mfu_profiler.capture.settings import Settings
 from mfu_profiler.hardware.ceilings import Ceiling
 

@@ -18,12 +18,12 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
-from mfu_profiler.capture.flop_count import FlopCount
-from mfu_profiler.capture.forward_calls import ForwardCall, UnknownArgumentError, tensors_in
-from mfu_profiler.capture.op_counter import OpCounter
-from mfu_profiler.capture.shadow_copy import ShadowError, fake_mode, fake_tensor, one_line, shadow_copy
+from mfu_profiler.capture.flop.flop_count import FlopCount
+from mfu_profiler.capture.flop.forward_calls import ForwardCall, UnknownArgumentError, tensors_in
+from mfu_profiler.capture.flop.op_counter import OpCounter
+from mfu_profiler.capture.flop.shadow_copy import ShadowError, fake_mode, fake_tensor, one_line, shadow_copy
+from mfu_profiler.capture.flop.undisturbed import undisturbed
 from mfu_profiler.capture.torch_private import AnyOp, graph_task, number_of_modes, op_name
-from mfu_profiler.capture.undisturbed import undisturbed
 
 __all__ = ["ShadowError", "shadow_count"]
 

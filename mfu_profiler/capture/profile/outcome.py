@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from mfu_profiler.analysis import Report
-from mfu_profiler.capture.handover import Finisher, TraceFiles
 from mfu_profiler.capture.messages import show, warn
+from mfu_profiler.capture.profile.handover import Finisher, TraceFiles
 from mfu_profiler.capture.settings import Settings
 
 __all__ = ["Outcome"]

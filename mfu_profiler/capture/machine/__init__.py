@@ -1,0 +1,1 @@
+"""Where the training runs: its devices, their peaks and their clocks."""

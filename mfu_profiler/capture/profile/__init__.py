@@ -1,0 +1,1 @@
+"""The profiled window: torch's profiler, stack samples, and the way to trace and report."""
