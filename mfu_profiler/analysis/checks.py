@@ -86,12 +86,19 @@ def _overlaps(timeline: Timeline) -> Check:
 
 
 def _launches(timeline: Timeline) -> Check:
-    has = timeline.activities.has_call
+    """What a stream runs before its first activity with a record was waiting there when the trace began."""
+    activities = timeline.activities
+    has = activities.has_call
     missing = int(np.count_nonzero(~has))
-    which = f"{count_text(missing)} of {count_text(len(has))} activities"
-    detail = f"{which} have none (launched before the trace, or dropped)"
-    ok = missing <= MISSING_LAUNCH_FRACTION * len(has)
-    return Check("launch records", ok, detail if missing else "every activity has one")
+    if not missing:
+        return Check("launch records", True, "every activity has one")
+    first_ns = np.full(len(timeline.streams), np.iinfo(np.int64).min)
+    rows = np.flatnonzero(has)[::-1]
+    first_ns[activities.stream[rows]] = activities.start_ns[rows]  # the last to be written is the first
+    lost = int(np.count_nonzero(~has & (activities.start_ns >= first_ns[activities.stream])))
+    which = f"{count_text(missing)} of {count_text(len(has))} activities have none"
+    because = f"{count_text(lost)} of them in the midst of others" if lost else "launched before the trace"
+    return Check("launch records", lost <= MISSING_LAUNCH_FRACTION * len(has), f"{which}, {because}")
 
 
 def _clocks(timeline: Timeline) -> Check:

@@ -193,7 +193,7 @@ class Run:
 
     @property
     def step_time_s(self) -> float:
-        """Mean time of the last whole steps (ten, and ten seconds) by the host's clock; NaN before."""
+        """Mean time of the last whole steps (ten, and ten seconds), the device's where known; NaN before."""
         return math.nan if self._session is None else LiveRate(self._session.catch_up()).step_time_s
 
     @property

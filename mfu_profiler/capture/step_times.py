@@ -49,6 +49,7 @@ class StepTimes:
         self._early: list[int] = []
         self._early_device: list[int] = []
         self._recent: deque[int] = deque(maxlen=MOST_LIVE_STEPS)
+        self._recent_device: deque[int] = deque(maxlen=MOST_LIVE_STEPS)
         self._expected: dict[int, Phase] = {}
 
     def add(self, step: Step, phase: Phase, own_ns: int) -> None:
@@ -84,6 +85,8 @@ class StepTimes:
             self._file(length_ns, phase, is_whole=True)
             if phase in _EARLY:
                 self._early_device.append(length_ns)
+            if phase in _UNDISTURBED:
+                self._recent_device.append(length_ns)
 
     def _file(self, length: int, phase: Phase, *, is_whole: bool) -> None:
         if phase in _PLAIN:
@@ -125,10 +128,10 @@ class StepTimes:
         return {kind: length for kind, length in kinds.items() if length}
 
     def live_s(self, pending_ns: int | None = None) -> float | None:
-        """Mean step time over the last steps; None before the first undisturbed one.
+        """Mean step time over the last steps, as soon as possible the device's; None before the first.
 
         Args:
-            pending_ns: length of a step that ended, though the next has not begun to prove it.
+            pending_ns: host length of a step that ended, though the next has not begun to prove it.
 
         """
         lengths = list(self._live_window(pending_ns))
@@ -136,8 +139,8 @@ class StepTimes:
 
     def _live_window(self, pending_ns: int | None) -> Iterator[int]:
         total, taken = 0, 0
-        newest = [] if pending_ns is None else [pending_ns]
-        for length in (*newest, *reversed(self._recent)):
+        newest = [] if pending_ns is None or self._recent_device else [pending_ns]
+        for length in (*newest, *reversed(self._recent_device or self._recent)):
             if taken >= LIVE_STEPS and total >= LIVE_NS:
                 return
             yield length

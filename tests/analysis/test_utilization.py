@@ -170,6 +170,22 @@ def test_where_nothing_computes_there_is_nothing_to_cover() -> None:
     assert found.flop.coverage_fraction is None and found.mfu is None
 
 
+@pytest.mark.parametrize(
+    ("compute", "is_ok", "detail"),
+    [
+        ("##..aa..bb.", True, "1 of 3 activities have none, launched before the trace"),
+        ("aa..##..bb.", False, "1 of 3 activities have none, 1 of them in the midst of others"),
+        ("aa......bb.", True, "every activity has one"),
+    ],
+)
+def test_launch_records_may_lack_only_at_the_start_of_a_stream(
+    compute: str, is_ok: bool, detail: str
+) -> None:
+    found = report(timeline(compute=compute, launch="a...b......", step="00000000000"))
+    (check,) = (check for check in found.checks if check.name == "launch records")
+    assert (check.ok, check.detail) == (is_ok, detail)
+
+
 def test_every_step_with_other_flop_is_said() -> None:
     found = report(training(Work()))
     assert all(check.ok for check in found.checks)

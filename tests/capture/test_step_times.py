@@ -92,14 +92,15 @@ def test_early_steps_stand_in_without_the_first_where_there_are_others() -> None
     assert times_of(10, 12, phase=Phase.WARMUP, times=first).early_ns == [10 * MS, 12 * MS]
 
 
-def test_on_an_accelerator_the_device_times_the_report_and_the_host_the_live_line() -> None:
+def test_on_an_accelerator_the_host_times_the_live_line_until_the_device_does() -> None:
     times = StepTimes()
     times.has_device_clock = True
     times_of(1, 1, 1, times=times)  # as the host enqueued them
+    assert times.live_s(pending_ns=4 * MS) == pytest.approx((3 * 1 + 4) / 4 / 1e3)
     for number in (1, 2):
         times.add_device(number, 95 * MS)
     assert times.timed_ns == [95 * MS, 95 * MS]
-    assert times.live_s() == 0.001
+    assert times.live_s(pending_ns=4 * MS) == 0.095
 
 
 def test_the_device_length_of_a_step_before_an_evaluation_or_with_own_work_is_not_kept() -> None:
