@@ -30,7 +30,9 @@ from mfu_profiler.analysis.locations import Locations
 from mfu_profiler.analysis.options import Options
 from mfu_profiler.analysis.peak import DevicePeaks, device_peaks
 from mfu_profiler.analysis.reading import is_cpu_run
-from mfu_profiler.analysis.report import SCHEMA_VERSION, Report
+from mfu_profiler.analysis.replay.fidelity import replay_info
+from mfu_profiler.analysis.replay.graph import replay_graph
+from mfu_profiler.analysis.report import SCHEMA_VERSION, ReplayInfo, Report
 from mfu_profiler.analysis.scale import scale_of
 from mfu_profiler.analysis.settings import with_settings
 from mfu_profiler.analysis.tables import TableInputs, kernel_rows, op_rows
@@ -184,4 +186,12 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         scale=scale_of(kind_of_work, use.precision, trains),
         conventions=conventions(use, kind_of_work, trains),
         notes=said,
+        replay=_replay(times),
     )
+
+
+def _replay(times: Times) -> ReplayInfo | None:
+    if times.is_cpu or not len(times.timeline.activities):
+        return None
+    graph = replay_graph(times.timeline, times.kinds)
+    return replay_info(times.timeline, times.kinds, graph, times.averaged)

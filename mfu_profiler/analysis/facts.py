@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DeviceInfo", "FlopInfo", "ModuleFlop", "StepsInfo", "TraceInfo", "UncountedKernel"]
+__all__ = ["DeviceInfo", "FlopInfo", "ModuleFlop", "ReplayInfo", "StepsInfo", "TraceInfo", "UncountedKernel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,19 @@ class StepsInfo:
     """Live runs: mean over the averaged windows, on which the breakdown rests."""
     profiler_overhead_fraction: float | None = None
     """How much longer a profiled step takes; negative where it happened to be faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayInfo:
+    """How well a replay of the trace as a graph of waits reproduces its steps."""
+
+    fidelity_fraction: float
+    """Step time replayed without the delays that nothing explains, over the recorded one."""
+    unexplained_fraction: float
+    """Share of the averaged windows by which the main stream's activities start later than edges and typical
+    delays allow; those of CUDA graphs left out."""
+    usable: bool
+    """Whether a replay with something changed would predict anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from mfu_profiler.trace.host_calls import (
 )
 from mfu_profiler.trace.timeline import MEMCPY, Timeline
 
-__all__ = ["HostStates", "host_states"]
+__all__ = ["HostStates", "blocking_calls", "host_states", "launching_threads"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -62,7 +62,7 @@ def _blocked(timeline: Timeline) -> Spans:
     calls, ops = timeline.calls, timeline.ops
     sync = blocking_calls(timeline)
     reads = timeline.by_name(ops.name, lambda name: name in SYNC_OPS, np.bool_)
-    reads &= np.isin(ops.thread, _launching_threads(timeline))
+    reads &= np.isin(ops.thread, launching_threads(timeline))
     return Spans.of(
         np.concatenate([calls.start_ns[sync], ops.start_ns[reads]]),
         np.concatenate([calls.end_ns[sync], ops.end_ns[reads]]),
@@ -77,10 +77,11 @@ def blocking_calls(timeline: Timeline) -> Bool:
     )
     sync = sync.copy()
     sync[pageable_copy_calls(timeline)] = True
-    return np.asarray(sync & np.isin(calls.thread, _launching_threads(timeline)), np.bool_)
+    return np.asarray(sync & np.isin(calls.thread, launching_threads(timeline)), np.bool_)
 
 
-def _launching_threads(timeline: Timeline) -> npt.NDArray[np.int32]:
+def launching_threads(timeline: Timeline) -> npt.NDArray[np.int32]:
+    """Threads that launch device work; all that make calls where no launch is recorded."""
     calls, activities = timeline.calls, timeline.activities
     launches = activities.call[activities.has_call]
     return np.unique(calls.thread[launches]) if len(launches) else np.unique(calls.thread)

@@ -12,6 +12,7 @@ from mfu_profiler.analysis.facts import (
     DeviceInfo,
     FlopInfo,
     ModuleFlop,
+    ReplayInfo,
     StepsInfo,
     TraceInfo,
     UncountedKernel,
@@ -29,6 +30,7 @@ __all__ = [
     "ModuleFlop",
     "OpRow",
     "Partition",
+    "ReplayInfo",
     "Report",
     "Scale",
     "StepsInfo",
@@ -223,3 +225,5 @@ class Report:
     """The same run as other tools would print it, and which conventions differ."""
     notes: tuple[str, ...]
     """What a reader must know to read the numbers right."""
+    replay: ReplayInfo | None = None
+    """None where nothing ran on a device."""
