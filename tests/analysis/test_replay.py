@@ -115,7 +115,7 @@ def test_nothing_waits_for_what_is_launched_later() -> None:
 
 
 def test_a_synchronization_returns_a_residual_after_what_it_waited_for() -> None:
-    """The kernel starts 30 µs late; without that delay the host is earlier by as much, and all it launches."""
+    """The kernel starts 30 µs late; without that the host is earlier by as much, and all that it launches."""
     calls = [*launches(0, 120), Host("cudaStreamSynchronize", 10 * US, 110 * US)]
     drawn = assembled([kernel(0, LATENCY + 30, 100), kernel(1, 120 + LATENCY, 140)], calls)
     assert without_delays(drawn) == [LATENCY, 120 + LATENCY - 30]

@@ -4,10 +4,10 @@
 
     host      ├ launch ┤ think ├ launch ┤ think ├─ synchronize ──────────────┤
                                                 ├ own ┤             residual ├─┤
-    device           ├──────────────────────── awaited ──────────────────┤
+    device           ├───────── awaited ───────────────────────────┤
 
-The main thread and those of autograd alternate, so all of them are one virtual thread. Where two calls overlap
-the second one's own time is what it adds. With nothing changed the program takes as long as it did.
+The main thread and those of autograd alternate, so all of them are one virtual thread. Where two calls
+overlap the second one's own time is what it adds. With nothing changed the program takes as long as it did.
 """
 
 from __future__ import annotations
