@@ -32,7 +32,7 @@ def delays(drawn: Timeline) -> list[int]:
 def without_delays(drawn: Timeline) -> list[int]:
     """Starts in a replay without unexplained delays, µs."""
     graph = graph_of(drawn)
-    return [start // US for start in replayed_starts(graph, np.zeros_like(graph.delay_ns)).tolist()]
+    return [start // US for start in replayed_starts(graph, keeps_delays=False).tolist()]
 
 
 def launches(*starts: int) -> list[Host]:
@@ -197,7 +197,7 @@ def test_a_real_trace_replayed_with_its_delays_is_itself(name: str) -> None:
     drawn = real_timeline(name)
     graph = graph_of(drawn)
     assert (graph.delay_ns >= 0).all()
-    assert np.array_equal(replayed_starts(graph, graph.delay_ns), drawn.activities.start_ns)
+    assert np.array_equal(replayed_starts(graph, keeps_delays=True), drawn.activities.start_ns)
 
 
 @real_traces

@@ -1,58 +1,57 @@
-"""The replay itself: one pass over the host's program and what it launches."""
+"""Replays: of the whole trace as it was, and of its steps repeated until they settle."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.replay.graph import ReplayGraph
+from mfu_profiler.analysis.replay.program import Program, State, program_of, run
 
-__all__ = ["replayed_starts"]
+__all__ = ["replayed_starts", "steady_period_ns"]
 
 Int64 = npt.NDArray[np.int64]
 
+SETTLED_FRACTION = 0.001
+"""A period that changes by less is taken for steady."""
+MOST_REPETITIONS = 20
 
-def replayed_starts(graph: ReplayGraph, delay_ns: Int64) -> Int64:
+
+def replayed_starts(graph: ReplayGraph, *, keeps_delays: bool) -> Int64:
     """When each activity starts; those that are not launched at their recorded times.
 
     Args:
         graph: of the trace.
-        delay_ns: for each activity, what it waits beyond edges and typical delays.
+        keeps_delays: whether what nothing explains is kept; with it the replay is what was recorded.
 
     """
-    host = graph.host
-    launched = _by_item(graph)
-    starts = graph.activities.start_ns.tolist()
-    lengths = (graph.activities.end_ns - graph.activities.start_ns).tolist()
-    latency, gap, delay = graph.latency_ns.tolist(), graph.gap_ns.tolist(), delay_ns.tolist()
-    before = np.where(graph.has_before, graph.before, -1).tolist()
-    joins: defaultdict[int, list[int]] = defaultdict(list)
-    for waiting, awaited in zip(*map(np.ndarray.tolist, graph.joins), strict=True):
-        joins[waiting].append(awaited)
-    reached = int(host.start_ns[0]) if len(host) else 0
-    awaited_of = np.where(host.waits, host.awaited, -1).tolist()
-    columns = host.think_ns.tolist(), host.own_ns.tolist(), host.residual_ns.tolist(), awaited_of
-    for item, (think, own, residual, waited_for) in enumerate(zip(*columns, strict=True)):
-        start = reached + think
-        for row in launched.get(item, ()):
-            ready = start + latency[row]
-            if before[row] >= 0:
-                ready = max(ready, starts[before[row]] + lengths[before[row]] + gap[row])
-            for other in joins.get(row, ()):
-                ready = max(ready, starts[other] + lengths[other])
-            starts[row] = ready + delay[row]
-        reached = max(reached, start) + own
-        if waited_for >= 0:
-            reached = max(reached, starts[waited_for] + lengths[waited_for] + residual)
-    return np.array(starts, np.int64)
+    program = program_of(graph)
+    if not keeps_delays:
+        program = replace(program, delay_ns=np.zeros_like(program.delay_ns))
+    starts = graph.activities.start_ns.copy()
+    if len(program):
+        starts[program.row] = run(program, State(int(graph.host.start_ns[0])))
+    return starts
 
 
-def _by_item(graph: ReplayGraph) -> dict[int, list[int]]:
-    """Activities of each item, in the order in which they started."""
-    found: defaultdict[int, list[int]] = defaultdict(list)
-    rows = np.flatnonzero(graph.is_launched)
-    for item, row in zip(graph.item[rows].tolist(), rows.tolist(), strict=True):
-        found[item].append(row)
-    return found
+def steady_period_ns(program: Program, steps: int) -> float:
+    """Length of a step where the program's steps repeat, so that no backlog of the recording is eaten up.
+
+    Args:
+        program: of some whole steps.
+        steps: how many.
+
+    """
+    state, reached, ended = State(), 0, 0
+    periods: list[int] = []
+    for _ in range(MOST_REPETITIONS):
+        run(program, state)
+        # Host and device advance alike once the slower one sets the pace.
+        host_ns, device_ns = state.reached_ns - reached, max(state.end_ns.values(), default=0) - ended
+        reached, ended = state.reached_ns, ended + device_ns
+        periods.append(max(host_ns, device_ns))
+        if len(periods) > 2 and abs(periods[-1] - periods[-2]) <= SETTLED_FRACTION * periods[-1]:
+            break
+    return periods[-1] / steps

@@ -39,7 +39,7 @@ def replay_info(
     starts, ends = windows
     recorded_ns = int((ends - starts).sum())
     in_graph = _in_graph(timeline)
-    replayed = replayed_starts(graph, np.zeros_like(graph.delay_ns))
+    replayed = replayed_starts(graph, keeps_delays=False)
     shift = replayed - timeline.activities.start_ns
     moved_ns = int((_shift_at(timeline, shift, ends) - _shift_at(timeline, shift, starts)).sum())
     fidelity = (recorded_ns + moved_ns) / recorded_ns

@@ -62,7 +62,7 @@ def replay_graph(timeline: Timeline, kinds: ActivityKinds) -> ReplayGraph:
     """The graph of one device and its host."""
     host, activities = host_program(timeline), timeline.activities
     item, is_launched = _items(host, activities, len(timeline.calls))
-    before, has_before = _before(activities, len(timeline.streams))
+    before, has_before = _before(activities, np.where(is_launched, item, -1), len(timeline.streams))
     launch_ns = np.where(
         is_launched, timeline.calls.start_ns[activities.call] if len(timeline.calls) else 0, 0
     )
@@ -99,10 +99,20 @@ def _items(host: HostProgram, activities: Activities, call_count: int) -> tuple[
     return np.maximum(item, 0), item >= 0
 
 
-def _before(activities: Activities, stream_count: int) -> tuple[Int64, Bool]:
+def _before(activities: Activities, item: Int64, stream_count: int) -> tuple[Int64, Bool]:
+    """On each stream the order is that of the launches; a graph's activities may run in another one.
+
+    Args:
+        activities: in order of start.
+        item: that launched each; -1 for none, which puts it behind what started before it.
+        stream_count: how many streams there are.
+
+    """
     before, has_before = np.zeros(len(activities), np.int64), np.zeros(len(activities), np.bool_)
     for stream in range(stream_count):
         rows = np.flatnonzero(activities.stream == stream)
+        place = np.where(item[rows] < 0, np.maximum.accumulate(item[rows]), item[rows])
+        rows = rows[np.argsort(place, kind="stable")]
         before[rows[1:]], has_before[rows[1:]] = rows[:-1], True
     return before, has_before
 

@@ -1,0 +1,148 @@
+"""The graph as a program to run: what the host does in order, and what each of its calls launches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mfu_profiler.analysis.replay.graph import ReplayGraph
+
+__all__ = ["Program", "State", "program_of", "run"]
+
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+_NEVER = np.iinfo(np.int64).min // 4
+"""Before everything, and far from overflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Host columns of shape ``(items,)``, activity columns of shape ``(activities,)`` in order of launch."""
+
+    item: Int64
+    """Row of ``ReplayGraph.host``."""
+    think_ns: Int64
+    own_ns: Int64
+    waits: Bool
+    awaited: Int64
+    """Place in this program of the activity that the item waits for."""
+    residual_ns: Int64
+    first: Int64
+    """Where each item's activities begin, and one more: where the last one's end."""
+    row: Int64
+    """Row of ``Timeline.activities``."""
+    stream: Int64
+    latency_ns: Int64
+    gap_ns: Int64
+    delay_ns: Int64
+    length_ns: Int64
+    floor_ns: Int64
+    """Not before this: where it waits for something without a launch record."""
+    first_join: Int64
+    """Where each activity's joins begin, and one more."""
+    joined: Int64
+    """Places in this program of the activities that are waited for."""
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+
+@dataclass(slots=True)
+class State:
+    """Of host and device between two runs."""
+
+    reached_ns: int = 0
+    """The end of all calls so far."""
+    end_ns: dict[int, int] = field(default_factory=dict)
+    """Of the last activity on each stream."""
+
+
+def program_of(graph: ReplayGraph, items: Bool | None = None) -> Program:
+    """The program of a trace, or of some of its host's items.
+
+    What waits for something outside does not wait, and where something stands without a launch record counts
+    only in the program of the whole.
+    """
+    host, activities = graph.host, graph.activities
+    chosen = np.arange(len(host)) if items is None else np.flatnonzero(items)
+    item_at = np.full(max(1, len(host)), -1)
+    item_at[chosen] = np.arange(len(chosen))
+    rows = np.flatnonzero(graph.is_launched)
+    rows = rows[item_at[graph.item[rows]] >= 0]
+    own_item = item_at[graph.item[rows]]
+    order = np.argsort(own_item, kind="stable")
+    rows, own_item = rows[order], own_item[order]
+    place = np.full(max(1, len(activities)), -1)
+    place[rows] = np.arange(len(rows))
+    waiting, awaited = graph.joins
+    inside = (place[waiting] >= 0) & (place[awaited] >= 0)
+    join_order = np.argsort(place[waiting[inside]], kind="stable")
+    joined_by, joined = place[waiting[inside]][join_order], place[awaited[inside]][join_order]
+    waits = host.waits[chosen] & (place[host.awaited[chosen]] >= 0)
+    floor = _floors(graph, rows) if items is None else np.full(len(rows), _NEVER)
+    return Program(
+        item=chosen,
+        think_ns=host.think_ns[chosen],
+        own_ns=host.own_ns[chosen],
+        waits=waits,
+        awaited=np.where(waits, place[host.awaited[chosen]], 0),
+        residual_ns=host.residual_ns[chosen],
+        first=np.searchsorted(own_item, np.arange(len(chosen) + 1)),
+        row=rows,
+        stream=activities.stream[rows].astype(np.int64),
+        latency_ns=graph.latency_ns[rows],
+        gap_ns=graph.gap_ns[rows],
+        delay_ns=graph.delay_ns[rows],
+        length_ns=(activities.end_ns - activities.start_ns)[rows],
+        floor_ns=floor,
+        first_join=np.searchsorted(joined_by, np.arange(len(rows) + 1)),
+        joined=joined,
+    )
+
+
+def _floors(graph: ReplayGraph, rows: Int64) -> Int64:
+    """Ends of what stands without a launch record before these activities, on their stream or joined by them."""
+    end_ns = graph.activities.end_ns
+    floor = np.full(len(end_ns), _NEVER)
+    stands = graph.has_before & ~graph.is_launched[graph.before]
+    floor[stands] = (end_ns[graph.before] + graph.gap_ns)[stands]
+    waiting, awaited = graph.joins
+    stands = ~graph.is_launched[awaited]
+    np.maximum.at(floor, waiting[stands], end_ns[awaited[stands]])
+    return floor[rows]
+
+
+def run(program: Program, state: State) -> Int64:
+    """Starts of the activities; leaves the state as it is afterwards."""
+    count = len(program.row)
+    starts, ends = [0] * count, [0] * count
+    first, first_join, joined = program.first.tolist(), program.first_join.tolist(), program.joined.tolist()
+    stream, floor = program.stream.tolist(), program.floor_ns.tolist()
+    latency, gap = program.latency_ns.tolist(), program.gap_ns.tolist()
+    delay, length = program.delay_ns.tolist(), program.length_ns.tolist()
+    reached, end_of = state.reached_ns, state.end_ns
+    columns = (program.think_ns, program.own_ns, program.waits, program.awaited, program.residual_ns)
+    for item, (think, own, waits, awaited, residual) in enumerate(
+        zip(*map(np.ndarray.tolist, columns), strict=True)
+    ):
+        start = reached + think
+        for place in range(first[item], first[item + 1]):
+            ready = start + latency[place]
+            free = end_of.get(stream[place], _NEVER) + gap[place]
+            if free > ready:
+                ready = free
+            if floor[place] > ready:
+                ready = floor[place]
+            for join in range(first_join[place], first_join[place + 1]):
+                if ends[joined[join]] > ready:
+                    ready = ends[joined[join]]
+            starts[place] = ready + delay[place]
+            ends[place] = end_of[stream[place]] = starts[place] + length[place]
+        reached = max(reached, start) + own
+        if waits and ends[awaited] + residual > reached:
+            reached = ends[awaited] + residual
+    state.reached_ns = reached
+    return np.array(starts, np.int64)
