@@ -33,6 +33,8 @@ LEAST_SAMPLES = 8
 MOST_LATENCY_NS = 50_000
 QUEUED_NS = 20_000
 """An activity launched so long before the one before it ended stood in the queue."""
+_NEVER = np.iinfo(np.int64).min // 4
+"""Before everything, and far from overflow."""
 LATE_NS = 2_000
 """Smaller delays are not worth a search for their cause."""
 
@@ -52,6 +54,7 @@ class ReplayGraph:
     """The activity before it on its stream."""
     has_before: Bool
     gap_ns: Int64
+    """From the end of the one before; the typical one where there is none."""
     joins: Pairs
     """In order of the activities that wait."""
     delay_ns: Int64
@@ -66,7 +69,7 @@ def replay_graph(timeline: Timeline, kinds: ActivityKinds) -> ReplayGraph:
     launch_ns = np.where(
         is_launched, timeline.calls.start_ns[activities.call] if len(timeline.calls) else 0, 0
     )
-    ended_ns = np.where(has_before, activities.end_ns[before], np.iinfo(np.int64).min)
+    ended_ns = np.where(has_before, activities.end_ns[before], _NEVER)
     since_launch, since_end = activities.start_ns - launch_ns, activities.start_ns - ended_ns
     latency = np.minimum(_latency_ns(is_launched & (ended_ns <= launch_ns), since_launch), since_launch)
     gap = np.minimum(_gap_ns(is_launched & (launch_ns + QUEUED_NS < ended_ns), since_end), since_end)
@@ -85,7 +88,7 @@ def replay_graph(timeline: Timeline, kinds: ActivityKinds) -> ReplayGraph:
         latency_ns=np.where(is_launched, latency, 0),
         before=before,
         has_before=has_before,
-        gap_ns=np.where(has_before, gap, 0),
+        gap_ns=gap,
         joins=joins,
         delay_ns=np.where(is_launched, activities.start_ns - ready, 0),
     )

@@ -104,7 +104,7 @@ def program_of(graph: ReplayGraph, items: Bool | None = None) -> Program:
 
 
 def _floors(graph: ReplayGraph, rows: Int64) -> Int64:
-    """Ends of what stands without a launch record before these activities, on their stream or joined by them."""
+    """Ends of what stands without a launch record before these activities or is joined by them."""
     end_ns = graph.activities.end_ns
     floor = np.full(len(end_ns), _NEVER)
     stands = graph.has_before & ~graph.is_launched[graph.before]
