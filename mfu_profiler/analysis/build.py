@@ -32,6 +32,8 @@ from mfu_profiler.analysis.peak import DevicePeaks, device_peaks
 from mfu_profiler.analysis.reading import is_cpu_run
 from mfu_profiler.analysis.replay.fidelity import replay_info
 from mfu_profiler.analysis.replay.graph import replay_graph
+from mfu_profiler.analysis.replay.predictions import Predictions
+from mfu_profiler.analysis.replay.what_ifs import WhatIfs
 from mfu_profiler.analysis.report import SCHEMA_VERSION, ReplayInfo, Report
 from mfu_profiler.analysis.scale import scale_of
 from mfu_profiler.analysis.settings import with_settings
@@ -154,6 +156,7 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         stretch=measured.stretch,
     )
     kernels = kernel_rows(tables)
+    replay, predictions = _replayed(times, measured)
     kind_of_work = workload(timeline, ran.work, ran.costs) or known_workload(live)
     trains = is_training(timeline)
     steps, device = steps_info(windows, measured.unprofiled), device_info(timeline, peaks, use)
@@ -179,19 +182,25 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         host_idle=idle,
         windows=window_infos(times, ran.flop if use.flop else None),
         waterfall=rows,
-        findings=findings(FindingInputs(rows, idle, kernels, Evidence(times, locations))),
+        findings=findings(FindingInputs(rows, idle, kernels, Evidence(times, locations), predictions)),
         kernels=kernels,
         ops=op_rows(tables),
         checks=trace_checks(timeline, windows, use),
         scale=scale_of(kind_of_work, use.precision, trains),
         conventions=conventions(use, kind_of_work, trains),
         notes=said,
-        replay=_replay(times),
+        replay=replay,
     )
 
 
-def _replay(times: Times) -> ReplayInfo | None:
-    if times.is_cpu or not len(times.timeline.activities):
-        return None
-    graph = replay_graph(times.timeline, times.kinds)
-    return replay_info(times.timeline, times.kinds, graph, times.averaged)
+def _replayed(times: Times, measured: _Measured) -> tuple[ReplayInfo | None, Predictions | None]:
+    """How well the replay reproduces the steps, and, where well enough, what it predicts."""
+    timeline, kinds = times.timeline, times.kinds
+    if times.is_cpu or not len(timeline.activities):
+        return None, None
+    graph = replay_graph(timeline, kinds)
+    info = replay_info(timeline, kinds, graph, times.averaged)
+    if not info.usable or not graph.is_launched.any():
+        return info, None
+    what_ifs = WhatIfs.of(timeline, kinds, times.host, graph, times.windows)
+    return info, Predictions(what_ifs, measured.step_time_s, measured.use.mfu)

@@ -1,4 +1,4 @@
-"""What to fix first: causes whose share of the step is worth it, largest first, with evidence and advice.
+"""What to fix first: causes whose share of the step is worth it, with evidence, advice and what it gives.
 
 Thresholds are those of xprof (input-bound from 5 %, launch from 3 %) and torch-tb-profiler (communication
 from 10 %) where they have one. Advice is given only where its own precondition is seen in the trace.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from mfu_profiler.analysis.evidence import Evidence
 from mfu_profiler.analysis.host_findings import dispatch_advice, host_bound
+from mfu_profiler.analysis.replay.predictions import Predictions
 from mfu_profiler.analysis.report import Finding, HostIdle, KernelRow, WaterfallRow
 from mfu_profiler.kernel_names import short_kernel_name
 from mfu_profiler.units import byte_text, count_text, percent_text, time_text
@@ -20,6 +21,8 @@ __all__ = ["FindingInputs", "findings"]
 
 FLOP_KINDS = ("matmul", "attention", "convolution")
 
+LEAST_RECOVERED_FRACTION = 0.03
+"""Of the step: a fix that gives back less is not worth a reader's time."""
 LONGEST_NAME = 44
 NOTABLE_PAGEABLE_BYTE = 1e6
 """Smaller copies cost their latency, pinned or not."""
@@ -42,6 +45,8 @@ class FindingInputs:
     kernels: tuple[KernelRow, ...]
     """Longest first."""
     evidence: Evidence
+    predictions: Predictions | None = None
+    """None where the replay is not usable."""
 
     def longest_kernels(self, *kinds: str, others: bool = False) -> tuple[str, ...]:
         """Up to three kernels of some kinds (or of all others), with counts and times."""
@@ -63,10 +68,26 @@ class FindingInputs:
 
 
 def findings(inputs: FindingInputs) -> tuple[Finding, ...]:
-    """Findings, largest share first. A healthy run gets none."""
+    """Findings, the one worth most first. A healthy run gets none."""
     made = [make(inputs, share) for share, make in _candidates(inputs)]
-    rows = [finding for finding in made if finding is not None]
-    return tuple(sorted(rows, key=lambda finding: -finding.share_fraction))
+    worth = {}
+    for finding in filter(None, made):
+        predicted = finding if inputs.predictions is None else inputs.predictions.of(finding)
+        fraction = _worth(predicted)
+        if predicted.recovered_s is None or fraction >= LEAST_RECOVERED_FRACTION:
+            worth[predicted] = fraction
+    return tuple(sorted(worth, key=lambda finding: -worth[finding]))
+
+
+def _worth(finding: Finding) -> float:
+    """The smaller of what the fix gives back and what the partition gives its cause, of the step.
+
+    A free host also hides a slow loader, but the loader is the cause.
+    """
+    if finding.recovered_s is None or finding.step_time_after_s is None:
+        return finding.share_fraction
+    step_s = finding.recovered_s + finding.step_time_after_s
+    return min(finding.share_fraction, finding.recovered_s / step_s)
 
 
 def _candidates(

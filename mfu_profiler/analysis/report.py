@@ -123,6 +123,10 @@ class Finding:
     """Share of the step that the partition gives this cause."""
     evidence: tuple[str, ...]
     advice: tuple[str, ...]
+    recovered_s: float | None = None
+    """Step time that the fix gives back, by a replay without this cause; None where none can tell."""
+    step_time_after_s: float | None = None
+    mfu_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

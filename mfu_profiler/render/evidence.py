@@ -24,17 +24,28 @@ _CODES = {
 """Cause of a loss -> code of its finding, where they differ."""
 
 
-def fixes(findings: Sequence[Finding]) -> tuple[Fix, ...]:
+def fixes(report: Report) -> tuple[Fix, ...]:
     """The findings in the report's order, which is their rank."""
     return tuple(
         Fix(
             title=shown_text(finding.title),
             share=percent_text(finding.share_fraction),
+            gain=_gain(report, finding),
             evidence=tuple(shown_text(line) for line in finding.evidence),
             advice=tuple(shown_text(line) for line in finding.advice),
         )
-        for finding in findings
+        for finding in report.findings
     )
+
+
+def _gain(report: Report, finding: Finding) -> str:
+    """``without it: step 176 ms → 119 ms, MFU 28.1 % → 41.6 %``."""
+    if finding.step_time_after_s is None or report.step_time_s is None:
+        return ""
+    text = f"without it: step {time_text(report.step_time_s)} → {time_text(finding.step_time_after_s)}"
+    if report.mfu is None or finding.mfu_after is None:
+        return text
+    return f"{text}, MFU {percent_text(report.mfu)} → {percent_text(finding.mfu_after)}"
 
 
 def fixes_note(report: Report) -> str:

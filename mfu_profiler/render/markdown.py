@@ -111,7 +111,7 @@ def _fixes(fixes: Sequence[Fix]) -> str:
     lines: list[str] = []
     for number, fix in enumerate(fixes, start=1):
         lines.append(f"{number}. **{escaped(fix.title)}** ({escaped(fix.share)})")
-        lines += [f"   - {escaped(line)}" for line in fix.evidence]
+        lines += [f"   - {escaped(line)}" for line in filter(None, (fix.gain, *fix.evidence))]
         lines += [f"   - → {escaped(line)}" for line in fix.advice]
     return "\n".join(lines)
 

@@ -40,6 +40,8 @@ class Fix:
 
     title: str
     share: str
+    gain: str
+    """What the fix gives back, or nothing."""
     evidence: tuple[str, ...]
     advice: tuple[str, ...]
 

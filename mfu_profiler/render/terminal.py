@@ -137,6 +137,8 @@ def _fixes(fixes: Sequence[Fix]) -> Table:
     table.expand = True
     for number, fix in enumerate(fixes, start=1):
         table.add_row("", Text(str(number)), Text(fix.title, style="bold"), Text(fix.share, style="bold"))
+        if fix.gain:
+            table.add_row("", "", Text(fix.gain), "")
         for line in fix.evidence:
             table.add_row("", "", Text(line, style="dim"), "")
         for line in fix.advice:

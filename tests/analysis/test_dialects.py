@@ -254,12 +254,22 @@ def test_kernels_far_before_their_launch_are_said(tmp_path: Path) -> None:
     assert [check.name for check in failed] == ["launch before start"]
 
 
-def test_a_collectives_time_includes_waiting_and_its_finding_says_so(tmp_path: Path) -> None:
+def exposed_collectives() -> list[dict[str, Any]]:
     events = run()
     for one in events:
         if one["name"].startswith("nccl"):
             one["ts"], one["dur"] = one["ts"] + 50, 300
-    (finding,) = (
-        f for f in analyze(written(trace(events), tmp_path)).findings if f.code.startswith("communication")
-    )
+    return events
+
+
+def test_a_collectives_time_includes_waiting_and_its_finding_says_so(shared_dir: Path) -> None:
+    found = analyze(shared_dir / "traces" / "hta_control_a100_nccl.json.gz").findings
+    (finding,) = (one for one in found if one.code.startswith("communication"))
     assert any("waiting for the slowest rank" in line for line in finding.evidence)
+
+
+def test_collectives_that_nothing_waits_for_are_no_finding(tmp_path: Path) -> None:
+    """The host launches the next step at its own pace, whether the collective is done or not."""
+    found = analyze(written(trace(exposed_collectives()), tmp_path))
+    assert found.partition is not None and found.partition.communication > 0.1
+    assert not [one for one in found.findings if one.code.startswith("communication")]

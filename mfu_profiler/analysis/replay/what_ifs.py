@@ -12,7 +12,7 @@ Each says exactly which durations it changes, and never what waits for what:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -25,7 +25,7 @@ from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.replay.engine import steady_period_ns
 from mfu_profiler.analysis.replay.graph import ReplayGraph
 from mfu_profiler.analysis.replay.program import Program, program_of
-from mfu_profiler.analysis.windows import Windows
+from mfu_profiler.analysis.windows import Window, Windows
 from mfu_profiler.trace.host_calls import host_call_kind
 from mfu_profiler.trace.timeline import Timeline
 
@@ -35,6 +35,8 @@ Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 Cause = Literal["data", "sync", "host", "communication", "copy"]
+MOST_ITEMS = 20_000
+"""Host calls of the steps that are repeated; of more steps the most typical serve."""
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
@@ -90,16 +92,24 @@ def _averaged(graph: ReplayGraph, windows: Windows) -> tuple[Bool, Int64, int]:
     """
     count = len(graph.host)
     inside, think_from = np.zeros(count, np.bool_), np.arange(count)
-    steps = 0
-    for window in windows.averaged:
+    steps = items = 0
+    for window in _most_typical_first(windows.averaged):
         first, last = _item_at(graph, window.start_ns), _item_at(graph, window.end_ns)
-        if first is not None and last is not None and first < last:
-            inside[first:last] = True
-            think_from[first] = last
-            steps += 1
+        if first is None or last is None or first >= last:
+            continue
+        if steps and items + last - first > MOST_ITEMS:
+            break
+        inside[first:last] = True
+        think_from[first] = last
+        steps, items = steps + 1, items + last - first
     if not steps:  # the windows are no steps, or there is only one
         return np.ones(count, np.bool_), think_from, 1
     return inside, think_from, steps
+
+
+def _most_typical_first(windows: Sequence[Window]) -> list[Window]:
+    mean_ns = sum(window.end_ns - window.start_ns for window in windows) / max(1, len(windows))
+    return sorted(windows, key=lambda window: abs(window.end_ns - window.start_ns - mean_ns))
 
 
 def _item_at(graph: ReplayGraph, start_ns: int) -> int | None:
