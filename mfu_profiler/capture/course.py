@@ -12,8 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch import nn
 from mfu_profiler.capture.flop.counting import Counting
 from mfu_profiler.capture.live_facts import block_facts
 from mfu_profiler.capture.machine.device_clock import DeviceClock
+from mfu_profiler.capture.own_work import OwnWork
 from mfu_profiler.capture.phases import Phase, Plan
 from mfu_profiler.capture.profile.outcome import Outcome
 from mfu_profiler.capture.settings import Settings
@@ -61,7 +61,7 @@ class Course:
         """What a reader of the report must know of this recording."""
         self._on_intruder = on_intruder
         self._kept: list[tuple[int, int, int]] = []
-        self._own_ns = 0
+        self._own_work = OwnWork()
         self._times_postponed = 0
         self.begin()
 
@@ -99,7 +99,9 @@ class Course:
         end_ns = self.detector.pending_end_ns
         if end_ns is None or self.phase in (Phase.UNTOUCHED, Phase.COUNTED, Phase.PROFILED):
             return None
-        return end_ns - self.detector.start_ns - self.detector.pending_evaluation_ns - self._own_ns
+        start_ns = self.detector.start_ns
+        own_ns = self._own_work.within(start_ns, end_ns)
+        return end_ns - start_ns - self.detector.pending_evaluation_ns - own_ns
 
     def read_device_clock(self, *, waits: bool = False) -> None:
         """Take the step lengths that the device has finished, or those of all steps so far."""
@@ -132,7 +134,8 @@ class Course:
 
     def take(self, step: Step, mark: object) -> None:
         """A step has ended; the device's mark of its end, where there is one."""
-        own_ns, self._own_ns = self._own_ns, 0
+        own_ns = self._own_work.within(step.start_ns, step.end_ns)
+        self._own_work.forget_until(step.end_ns)
         self.times.add(step, self.phase, own_ns)
         self.counting.step_ended()
         if self.device_clock is not None:
@@ -157,7 +160,7 @@ class Course:
         ):
             self.window = None  # the model was moved to its device inside the block
         if self.window is None or before is Phase.COUNTED:
-            with self._own_work():
+            with self._own_work.under_way():
                 self.adopt(found_model)
                 self.look_around()
                 if before is Phase.COUNTED:
@@ -167,7 +170,7 @@ class Course:
         if self.phase is Phase.COUNTED:
             self.counting.begin(step)
         elif self.phase is Phase.TIMED and before is not Phase.TIMED:
-            with self._own_work():
+            with self._own_work.under_way():
                 window.clocks.start()
         elif self.phase is Phase.PREPARED:
             self._prepare(window, step)
@@ -189,7 +192,7 @@ class Course:
         return because is not None
 
     def _prepare(self, window: Window, step: int) -> None:
-        with self._own_work():
+        with self._own_work.under_way():
             state = window.prepare()
         if state == "later":
             self._postpone()
@@ -208,13 +211,6 @@ class Course:
 
     def _rest_from(self, step: int) -> None:
         self.plan, self.phase = self.plan.cut(step), Phase.REST
-
-    @contextmanager
-    def _own_work(self) -> Iterator[None]:
-        """Time in here stops the training and is not the step's."""
-        start_ns = time.time_ns()
-        yield
-        self._own_ns += time.time_ns() - start_ns
 
     # The end of the profiled window, and of the block -------------------------------------------
 
@@ -250,7 +246,7 @@ class Course:
         if not window.profiling.is_recording:
             window.profiling.drop()
             return
-        with self._own_work():
+        with self._own_work.under_way():
             window.hand_over(self._facts_maker(window, unfinished, ended))
         self.counting.stop_watching_shapes()
 

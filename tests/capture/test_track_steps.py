@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+import mfu_profiler
 from mfu_profiler.trace.reader import read_trace
 
-from .training import MLP_FLOP, STEPS, Mlp, Step, loss_of, mlp_training, report_of, sgd, tracked
+from .training import MLP_FLOP, QUICK, STEPS, Mlp, Step, loss_of, mlp_training, report_of, sgd, tracked
 
 
 def accumulation() -> tuple[nn.Module, Step]:
@@ -191,3 +192,24 @@ def test_lengths_that_vary_are_told(tmp_path: Path) -> None:
 def test_lengths_that_do_not_vary_are_not_told(tmp_path: Path) -> None:
     report = report_of(tracked(*mlp_training(), tmp_path))
     assert report.flop.source is not None and "differ" not in report.flop.source
+
+
+def test_our_own_work_is_taken_from_the_step_that_holds_it(tmp_path: Path) -> None:
+    """With a closure a step is known to be over only when the next optimizer step is over."""
+    model = Mlp()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.01, max_iter=2)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = loss_of(model)
+        loss.backward()
+        return loss
+
+    lengths_s = []
+    with mfu_profiler.track(model, out=tmp_path, report="never", **QUICK) as run:
+        for _ in range(2 * STEPS):
+            optimizer.step(closure)
+            lengths_s.append(run.step_time_s)
+    known = [length for length in lengths_s if length == length]  # not NaN
+    assert len(known) > STEPS and min(known) > 0
+    assert run.metrics()["pause_fraction"] < 1
