@@ -22,7 +22,7 @@ MODULES = [
         if not module.name.endswith("__main__")
     ),
 ]
-USED_BY_MODULE = ("mfu_profiler.trace", "mfu_profiler.cli")
+USED_BY_MODULE = ("mfu_profiler.trace", "mfu_profiler.cli", "mfu_profiler.analysis.replay")
 PACKAGES = [name for name in MODULES if hasattr(import_module(name), "__path__")]
 
 

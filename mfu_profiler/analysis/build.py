@@ -203,4 +203,5 @@ def _replayed(times: Times, measured: _Measured) -> tuple[ReplayInfo | None, Pre
     if not info.usable or not graph.is_launched.any():
         return info, None
     what_ifs = WhatIfs.of(timeline, kinds, times.host, graph, times.windows)
-    return info, Predictions(what_ifs, measured.step_time_s, measured.use.mfu)
+    more_s = measured.unprofiled.more_waiting_s if measured.unprofiled is not None else 0.0
+    return info, Predictions(what_ifs, measured.step_time_s, measured.use.mfu, more_s)

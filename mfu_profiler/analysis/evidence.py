@@ -57,6 +57,12 @@ class Evidence:
         single = any("SingleProcess" in self.timeline.names[index] for index in marks.name[rows].tolist())
         return len(rows) / self.step_count, float(_durations(marks, rows).mean()) / 1e9, single
 
+    def unprofiled_wait_s(self) -> float | None:
+        """What an unprofiled step waits for data; of live runs with a loader."""
+        live = self.timeline.live
+        wait_ns = live.run.data_wait_ns if live is not None else None
+        return None if wait_ns is None else wait_ns / 1e9
+
     def marks_data_itself(self) -> bool:
         """Whether every wait for data is a ``run.data()`` span of the user's own."""
         marks = self.timeline.marks

@@ -27,6 +27,8 @@ LONGEST_NAME = 44
 NOTABLE_PAGEABLE_BYTE = 1e6
 """Smaller copies cost their latency, pinned or not."""
 FUSABLE_KINDS = ("elementwise", "normalization", "softmax", "reduction", "memory")
+NOTABLE_MORE_WAITING = 1.2
+"""Unprofiled steps that wait for data so many times as long as profiled ones."""
 LAYOUT_KERNEL = re.compile(r"nchwToNhwc|nhwcToNchw|batched_transpose|SubTensorOp", re.IGNORECASE)
 """Helpers of cuDNN and MIOpen that convert between NCHW and NHWC."""
 NOTABLE_LAYOUT = 0.10
@@ -120,6 +122,13 @@ def _cut(name: str) -> str:
 def _data_loading(inputs: FindingInputs, share: float) -> Finding:
     count, each_s, in_main = inputs.evidence.loader()
     places = inputs.evidence.sampled_at("idle_data_loading")
+    more_s = inputs.evidence.unprofiled_wait_s()
+    if more_s is not None and more_s > NOTABLE_MORE_WAITING * count * each_s:
+        places = (
+            f"an unprofiled step waits {time_text(more_s)}: profiled ones found batches that were prepared"
+            " while the profiler started",
+            *places,
+        )
     if inputs.evidence.marks_data_itself():
         waits = f"{count:.3g} run.data() a step, {time_text(each_s)} each"
         prepare = "prepare the next batch while the device computes, in a thread or process of its own"
@@ -133,7 +142,7 @@ def _data_loading(inputs: FindingInputs, share: float) -> Finding:
     else:
         title = "the data loader's workers do not keep up"
         advice = (
-            "more workers, or less work in each:  DataLoader(..., num_workers=2x, prefetch_factor=4)",
+            "more workers, at most one per core:  DataLoader(..., num_workers=..., prefetch_factor=4)",
             "move decoding or augmentation to the device, or prepare the data once",
         )
     return Finding("data_loading", title, share, (evidence, *places), advice)

@@ -7,19 +7,25 @@ bound time, because the host is what the profiler slows; what that cannot give i
     unprofiled  ├ mfu ┤├ matmul inefficiency ┤├ other ┤├ host-bound ┤                    U
                                                                      └ P - U ┘
 
-The row ``profiler`` is negative where the excess is larger than host-bound time (kernels were slower too),
-and positive where profiled steps happened to be faster.
+Where unprofiled steps wait longer for data, the profiled ones found batches that the workers had prepared
+while the profiler started: data loading gets what these lack. The row ``profiler`` is negative where the
+excess is larger than host-bound time (kernels were slower too), and positive where profiled steps happened to
+be faster.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.report import HostIdle, StepsInfo
-from mfu_profiler.analysis.windows import Windows
+from mfu_profiler.analysis.step_lengths import is_mean, typical
+from mfu_profiler.analysis.windows import Window, Windows
+from mfu_profiler.trace.host_calls import is_data_loading
 from mfu_profiler.trace.timeline import Timeline
 from mfu_profiler.units import count_text
 
@@ -35,37 +41,41 @@ class Unprofiled:
     lengths_ns: Int64
     profiled_s: float | None
     """Mean over the averaged windows; None where nothing was profiled."""
+    more_waiting_s: float = 0.0
+    """What a step waits for data beyond what a profiled one does, as far as it holds the device up."""
 
     @property
     def step_s(self) -> float:
-        """The median: one slow step is no reason for another MFU."""
-        return float(np.median(self.lengths_ns)) / 1e9
+        """The median, since one slow step is no reason for another MFU; the mean where steps alternate."""
+        return typical(self.lengths_ns.tolist()) / 1e9
 
     @property
     def stretch(self) -> float:
         """A profiled step over an unprofiled one: turns fractions of the former into those of the latter."""
         return 1.0 if self.profiled_s is None else self.profiled_s / self.step_s
 
+    @property
+    def excess(self) -> float:
+        """By how much a profiled step that waits for data like the others is longer, of an unprofiled one."""
+        return self.stretch + self.more_waiting_s / self.step_s - 1
+
     def rows(self, rows: list[tuple[str, float]]) -> list[tuple[str, float]]:
         """Fractions of the profiled step by cause, which sum to 1, as fractions of the unprofiled one."""
-        excess = self.stretch - 1
         taken = self.host_excess(dict(rows).get("idle_host", 0.0))
-        scaled = [
-            (cause, fraction * self.stretch - (taken if cause == "idle_host" else 0.0))
-            for cause, fraction in rows
-        ]
-        return [*scaled, ("profiler", taken - excess)]
+        more = {"idle_host": -taken, "idle_data_loading": self.more_waiting_s / self.step_s}
+        scaled = [(cause, fraction * self.stretch + more.get(cause, 0.0)) for cause, fraction in rows]
+        return [*scaled, ("profiler", taken - self.excess)]
 
     def profiler_detail(self, idle_host: float) -> str:
         """What the row ``profiler`` means; ``idle_host`` is of the profiled step."""
-        if self.stretch < 1:
+        if self.excess < 0:
             return "the profiled steps were faster"
-        is_whole = self.host_excess(idle_host) < self.stretch - 1
+        is_whole = self.host_excess(idle_host) < self.excess
         return "the profiler's cost beyond host-bound" if is_whole else "taken from host-bound time"
 
     def host_excess(self, idle_host: float) -> float:
         """What of host-bound time is the profiler's, of the unprofiled step. Args: of the profiled step."""
-        return min(max(self.stretch - 1, 0.0), idle_host * self.stretch)
+        return min(max(self.excess, 0.0), idle_host * self.stretch)
 
 
 def unprofiled_steps(timeline: Timeline, windows: Windows | None) -> Unprofiled | None:
@@ -80,8 +90,24 @@ def unprofiled_steps(timeline: Timeline, windows: Windows | None) -> Unprofiled 
     if live is None or not len(live.run.step_times_ns) or (windows is not None and windows.is_span):
         return None
     averaged = () if windows is None else windows.averaged
-    profiled = [window.end_ns - window.start_ns for window in averaged]
-    return Unprofiled(live.run.step_times_ns, sum(profiled) / 1e9 / len(profiled) if profiled else None)
+    if not averaged:
+        return Unprofiled(live.run.step_times_ns, None)
+    profiled_s = sum(window.end_ns - window.start_ns for window in averaged) / 1e9 / len(averaged)
+    plain = Unprofiled(live.run.step_times_ns, profiled_s)
+    more_s = (live.run.data_wait_ns or 0) / 1e9 - _profiled_wait_s(timeline, averaged)
+    if len(timeline.activities):  # a wait may be hidden behind device work: only the longer step proves it
+        more_s = min(more_s, plain.step_s - profiled_s)
+    return replace(plain, more_waiting_s=max(0.0, more_s))
+
+
+def _profiled_wait_s(timeline: Timeline, averaged: Sequence[Window]) -> float:
+    """Wait for data in a profiled step."""
+    marks = timeline.marks
+    rows = timeline.by_name(marks.name, is_data_loading, np.bool_)
+    waits = Spans.of(marks.start_ns[rows], marks.end_ns[rows])
+    starts = np.array([window.start_ns for window in averaged], np.int64)
+    ends = np.array([window.end_ns for window in averaged], np.int64)
+    return int(waits.within(starts, ends).sum()) / 1e9 / len(averaged)
 
 
 def host_idle_of(unprofiled: Unprofiled, rows: tuple[HostIdle, ...]) -> tuple[HostIdle, ...]:
@@ -108,7 +134,8 @@ def steps_info(windows: Windows, unprofiled: Unprofiled | None) -> StepsInfo:
     if unprofiled is None:
         return info
     timed = _counted(len(rests_on), "unprofiled step")
-    source = f"median of {timed}" if len(rests_on) > 1 else timed
+    kind = "mean" if is_mean(unprofiled.lengths_ns.tolist()) else "median"
+    source = f"{kind} of {timed}" if len(rests_on) > 1 else timed
     if unprofiled.profiled_s is not None:
         source += f"; breakdown from {count_text(len(lengths))} profiled"
     return replace(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from statistics import median
 
 from mfu_profiler.capture.course import Course
 from mfu_profiler.capture.live_rate import LiveRate, utilization_fraction
@@ -22,7 +21,7 @@ def closing_line(course: Course) -> str:
     lengths = course.times.plain_ns
     if lengths:
         mean_s = sum(lengths) / len(lengths) / 1e9
-        parts.append(f"{time_text(median(lengths) / 1e9)} each (median)")
+        parts.append(f"{time_text(mean_s)} each (mean)")
         rate = LiveRate(course)
         mfu = utilization_fraction(rate.model_flop, mean_s, rate.peak_flop_per_s)
         if not math.isnan(mfu):

@@ -138,6 +138,8 @@ class Course:
         self._own_work.forget_until(step.end_ns)
         self.times.add(step, self.phase, own_ns)
         self.counting.step_ended()
+        if self.window is not None and self.phase is Phase.TIMED:
+            self.window.data_waits.step_ended(step.start_ns, step.end_ns)
         if self.device_clock is not None:
             self.device_clock.add(step.number, mark)
             self.read_device_clock()
@@ -166,12 +168,15 @@ class Course:
                 if before is Phase.COUNTED:
                     self.counting.end()
         window = self.look_around()
+        if before is Phase.TIMED and self.phase is not Phase.TIMED:
+            window.data_waits.stop()
         self.counting.leave()  # where the user's own mode lay above ours until now
         if self.phase is Phase.COUNTED:
             self.counting.begin(step)
         elif self.phase is Phase.TIMED and before is not Phase.TIMED:
             with self._own_work.under_way():
                 window.clocks.start()
+                window.data_waits.start()
         elif self.phase is Phase.PREPARED:
             self._prepare(window, step)
         elif self.phase is Phase.PROFILED:

@@ -34,6 +34,8 @@ class RunFacts:
     """Steps that nothing disturbed."""
     step_clock: str
     """``host`` or ``device events``."""
+    data_wait_ns: int | None
+    """Of a timed step; None where no loader was seen."""
     pauses_ns: dict[str, int]
     wall_ns: int
     first_profiled_step: int | None
@@ -98,6 +100,7 @@ def _run_facts(block: Block, window: Window, unfinished: int | None, ended: str 
         steps_done=times.count,
         step_times_ns=times.timed_ns or times.early_ns,
         step_clock="host" if window.device_clock is None else "device events",
+        data_wait_ns=window.data_waits.typical_ns,
         pauses_ns=times.pauses_ns,
         wall_ns=time.time_ns() - block.started_ns,
         first_profiled_step=window.profiling.first_step,

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from statistics import median
 
+from mfu_profiler.analysis.step_lengths import pause_limit, without_pauses
 from mfu_profiler.capture.phases import Phase
 from mfu_profiler.capture.steps import Step
 
-__all__ = ["StepTimes", "without_pauses"]
+__all__ = ["StepTimes"]
 
 LIVE_STEPS = 10
 """The live line looks back over at least so many steps ..."""
 LIVE_NS = 10 * 10**9
 """... and so long, because the host of a GPU runs ahead of it between synchronizations."""
 MOST_LIVE_STEPS = 1000
-PAUSE_OVER_MEDIAN = 3.0
-"""A step longer than this many medians holds a pause (checkpoint, evaluation, compilation)."""
-
 # Tuples: to look for a member in a set calls Python code of Enum, in every step.
 _UNDISTURBED = (Phase.WARMUP, Phase.TIMED, Phase.PREPARED, Phase.REST)
 """Phases whose steps the live line shows; the others compile, count or profile."""
@@ -114,8 +112,8 @@ class StepTimes:
         """By how much the steps with a pause are longer than the median step."""
         if not len(self._plain):
             return 0
-        middle = median(self._plain)
-        return sum(int(length - middle) for length in self._plain if length > PAUSE_OVER_MEDIAN * middle)
+        limit, middle = pause_limit(self._plain), median(self._plain)
+        return sum(int(length - middle) for length in self._plain if length > limit)
 
     @property
     def pauses_ns(self) -> dict[str, int]:
@@ -145,11 +143,3 @@ class StepTimes:
                 return
             yield length
             total, taken = total + length, taken + 1
-
-
-def without_pauses(lengths_ns: Sequence[int]) -> list[int]:
-    """The lengths of at most three medians."""
-    if not len(lengths_ns):
-        return []
-    limit = PAUSE_OVER_MEDIAN * median(lengths_ns)
-    return [length for length in lengths_ns if length <= limit]

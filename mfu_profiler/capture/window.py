@@ -11,6 +11,7 @@ from mfu_profiler.capture.machine.clocks import Clocks
 from mfu_profiler.capture.machine.device_clock import DeviceClock
 from mfu_profiler.capture.machine.surroundings import device_of, surroundings_of
 from mfu_profiler.capture.messages import warn
+from mfu_profiler.capture.observe.data_waits import DataWaits
 from mfu_profiler.capture.profile.outcome import Outcome
 from mfu_profiler.capture.profile.profiling import Prepared, Profiling
 from mfu_profiler.capture.settings import Settings
@@ -34,6 +35,7 @@ class Window:
             self.outcome = Outcome(place.files, settings, is_shown=place.is_first_rank and not settings.quiet)
         self.device_clock = DeviceClock(place.device) if place.has_device_clock else None
         self.clocks = Clocks(place.live)
+        self.data_waits = DataWaits()
         self.profiling = Profiling(place.device, settings, on_intruder)
 
     def is_elsewhere(self, model: nn.Module | None) -> bool:
@@ -75,6 +77,7 @@ class Window:
         self.profiling.drop()
         self.profiling.let_go()
         self.clocks.stop()
+        self.data_waits.stop()
 
     def _not_written(self, error: Exception) -> None:
         warn("no trace: it cannot be written: %s", error)

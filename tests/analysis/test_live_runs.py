@@ -27,15 +27,37 @@ from .live import (
 
 
 def test_step_time_and_mfu_are_those_of_the_median_unprofiled_step(tmp_path: Path) -> None:
-    """800 µs without the profiler, one odd step apart; 1,000 with it."""
-    found = live_report(tmp_path, live_part([800, 790, 810, 5_000, 780]))
+    """800 µs without the profiler, a pause apart; 1,000 with it."""
+    found = live_report(tmp_path, live_part([800, 790, 800, 5_000, 810]))
     assert found.step_time_s == pytest.approx(800e-6)
     assert found.mfu == pytest.approx(FLOP / 800e-6 / H100_BF16, rel=1e-3) == found.hfu
     assert found.steps.source == "median of 5 unprofiled steps; breakdown from 4 profiled"
     assert (found.steps.unprofiled_count, found.steps.count) == (5, 4)
     assert found.steps.profiled_step_time_s == pytest.approx(1e-3)
     assert found.steps.profiler_overhead_fraction == pytest.approx(0.25)
-    assert found.steps.fastest_s == pytest.approx(780e-6)
+    assert found.steps.fastest_s == pytest.approx(790e-6)
+
+
+def test_steps_that_alternate_have_their_mean(tmp_path: Path) -> None:
+    """Three workers that do not keep up: every third step waits for all of them."""
+    found = live_report(tmp_path, live_part([200, 200, 2_000] * 4))
+    assert found.step_time_s == pytest.approx(800e-6)
+    assert found.steps.source == "mean of 12 unprofiled steps; breakdown from 4 profiled"
+
+
+def test_data_loading_gets_what_only_unprofiled_steps_wait(tmp_path: Path) -> None:
+    """Profiled steps of 1,000 µs wait for nothing; the others take 1,600, of which they wait 500."""
+    rows = rows_of(live_report(tmp_path, live_part([1_600], run_data_wait_ns=500_000)))
+    plain = rows_of(live_report(tmp_path, live_part([1_600])))
+    assert "idle_data_loading" not in plain
+    assert rows["idle_data_loading"] == pytest.approx(500 / 1600)
+    assert rows["profiler"] == pytest.approx(100 / 1600) and plain["profiler"] == pytest.approx(600 / 1600)
+
+
+def test_a_wait_behind_device_work_is_no_loss(tmp_path: Path) -> None:
+    """The host waits 500 µs a step for data, and the steps are no longer for it."""
+    found = live_report(tmp_path, live_part([1_000], run_data_wait_ns=500_000))
+    assert "idle_data_loading" not in rows_of(found)
 
 
 def test_the_partition_stays_that_of_the_profiled_windows(tmp_path: Path) -> None:

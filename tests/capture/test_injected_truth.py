@@ -96,6 +96,18 @@ def test_sleep_that_workers_hide_is_no_data_loading(workers: int, tmp_path: Path
     assert report.partition.idle_data_loading < 0.15, "it would be a third or more if it were not hidden"
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_workers_that_do_not_keep_up_are_found_though_their_queue_fills_while_the_profiler_starts(
+    tmp_path: Path,
+) -> None:
+    """Two workers sleep 30 ms a batch; a step computes for a few ms."""
+    report = report_of(Sleepy(0.030), tmp_path, 2, rows=8)
+    rows = {row.cause: row.fraction for row in report.waterfall}
+    assert rows["idle_data_loading"] > 0.4
+    assert report.findings[0].code == "data_loading"
+    assert "workers do not keep up" in report.findings[0].title
+
+
 @pytest.mark.benchmark
 def test_the_mfu_of_a_gpt_is_flop_over_time_and_peak_as_computed_outside(tmp_path: Path) -> None:
     vocabulary, context, width, layers, sequences = 256, 128, 128, 4, 2  # of the demo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mfu_profiler.capture.phases import Phase
-from mfu_profiler.capture.step_times import MOST_LIVE_STEPS, StepTimes, without_pauses
+from mfu_profiler.capture.step_times import MOST_LIVE_STEPS, StepTimes
 from mfu_profiler.capture.steps import Step
 
 MS = 10**6
@@ -113,7 +113,3 @@ def test_the_device_length_of_a_step_before_an_evaluation_or_with_own_work_is_no
     for number in (1, 2, 3, 4):
         times.add_device(number, number * MS)
     assert times.timed_ns == [2 * MS, 4 * MS]
-
-
-def test_no_lengths_have_no_pauses() -> None:
-    assert without_pauses([]) == []

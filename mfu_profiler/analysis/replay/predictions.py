@@ -31,13 +31,17 @@ class Predictions:
     what_ifs: WhatIfs
     step_time_s: float
     mfu: float | None
+    more_waiting_s: float = 0.0
+    """What this step waits for data beyond a profiled one."""
 
     def of(self, finding: Finding) -> Finding:
         """The finding with what its fix gives back, where a what-if tells."""
         cause = next((cause for code, cause in _CAUSES.items() if finding.code.startswith(code)), None)
         if cause is None:
             return finding
-        left = min(1.0, self.what_ifs.step_ns((cause,)) / self.what_ifs.step_ns())
+        more_ns = self.more_waiting_s * 1e9
+        without_ns = self.what_ifs.step_ns((cause,)) + (0.0 if cause == "data" else more_ns)
+        left = min(1.0, without_ns / (self.what_ifs.step_ns() + more_ns))
         is_possible = self.mfu is not None and self.mfu <= left
         return replace(
             finding,
