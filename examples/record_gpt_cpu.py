@@ -97,4 +97,6 @@ def main(arguments: list[Any]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"python {sys.argv[0]} trace.json")
     main(sys.argv)

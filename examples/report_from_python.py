@@ -23,4 +23,6 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"python {sys.argv[0]} trace.json.gz")
     main(sys.argv[1])

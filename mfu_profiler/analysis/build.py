@@ -161,6 +161,8 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
     trains = is_training(timeline)
     steps, device = steps_info(windows, measured.unprofiled), device_info(timeline, peaks, use)
     said = notes(timeline, use, windows, options.windows, kernels)
+    if times.is_cpu and options.device is not None:
+        said = (f"the device {options.device} is not used: nothing ran on an accelerator", *said)
     if live is not None:
         device = with_live_device(device, live, use, measured.clock)
         said = (*live_notes(live, steps), *said)
@@ -186,7 +188,7 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         kernels=kernels,
         ops=op_rows(tables),
         checks=trace_checks(timeline, windows, use),
-        scale=scale_of(kind_of_work, use.precision, trains),
+        scale=None if times.is_cpu else scale_of(kind_of_work, use.precision, trains),
         conventions=conventions(use, kind_of_work, trains),
         notes=said,
         replay=replay,

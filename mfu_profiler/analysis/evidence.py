@@ -28,6 +28,9 @@ __all__ = ["Evidence"]
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
+WORKERS = 4
+"""Of a data loader that has none, to begin with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -56,6 +59,12 @@ class Evidence:
             return 0.0, 0.0, False
         single = any("SingleProcess" in self.timeline.names[index] for index in marks.name[rows].tolist())
         return len(rows) / self.step_count, float(_durations(marks, rows).mean()) / 1e9, single
+
+    def workers(self) -> int:
+        """How many workers to begin with: no more than the process has cores, where that is known."""
+        live = self.timeline.live
+        cores = live.run.cores if live is not None else None
+        return min(WORKERS, max(1, cores or WORKERS))
 
     def unprofiled_wait_s(self) -> float | None:
         """What an unprofiled step waits for data; of live runs with a loader."""
@@ -151,7 +160,8 @@ class Evidence:
     def is_compiled(self) -> bool:
         """Whether torch.compile made some of the kernels."""
         names = np.unique(self.timeline.activities.name).tolist()
-        return any(self.timeline.names[index].startswith("triton_") for index in names)
+        has_kernels = any(self.timeline.names[index].startswith("triton_") for index in names)
+        return has_kernels or self.names_any("Torch-Compiled Region") or self.names_any("CompiledFunction")
 
     def names_any(self, part: str) -> bool:
         """Whether an op or annotation has this in its name (``DistributedDataParallel``, ``FSDP``)."""

@@ -137,7 +137,9 @@ def _data_loading(inputs: FindingInputs, share: float) -> Finding:
     if in_main:
         title = "the main process loads the data while the device waits"
         pinned = "" if inputs.evidence.is_cpu else " pin_memory=True,"  # nothing is copied to a CPU
-        advice: tuple[str, ...] = (f"DataLoader(..., num_workers=4,{pinned} persistent_workers=True)",)
+        advice: tuple[str, ...] = (
+            f"DataLoader(..., num_workers={inputs.evidence.workers()},{pinned} persistent_workers=True)",
+        )
         evidence += ", in the main process (num_workers=0)"
     else:
         title = "the data loader's workers do not keep up"

@@ -73,7 +73,7 @@ def live_notes(live: LiveFacts, steps: StepsInfo) -> tuple[str, ...]:
     if overhead is not None and overhead > _NOTABLE_OVERHEAD_FRACTION:
         lines.append(
             f"the breakdown is of profiled steps, {percent_text(overhead)} slower than the others;"
-            " the difference is taken from host-bound time"
+            " the difference is taken from host-bound time, as far as there is any"
         )
     if live.device is not None:
         lines += _power_limit(live.device)

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from mfu_profiler.analysis.windows import WindowMode
 from mfu_profiler.errors import OptionError
-from mfu_profiler.hardware import PRECISIONS, Precision
+from mfu_profiler.hardware import PRECISIONS, Precision, find_device
 
 __all__ = ["Options", "PeakMode"]
 
@@ -32,7 +32,9 @@ class Options:
     windows: WindowMode = "device"
 
     def __post_init__(self) -> None:
-        """Raises: OptionError: a value makes no sense."""
+        """Raises: OptionError: a value makes no sense. UnknownDeviceError: nor does the device's name."""
+        if self.device is not None:
+            find_device(self.device)
         for name, value in (("peak_tflops", self.peak_flop_per_s), ("flop_per_step", self.flop_per_step)):
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise OptionError(f"{name} must be a positive number, not {value}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -38,6 +39,8 @@ class RunFacts:
     """Of a timed step; None where no loader was seen."""
     pauses_ns: dict[str, int]
     wall_ns: int
+    cores: int
+    """That the process may use."""
     first_profiled_step: int | None
     unfinished_step: int | None
     """Number of the last mark, where it is not a whole step."""
@@ -103,12 +106,18 @@ def _run_facts(block: Block, window: Window, unfinished: int | None, ended: str 
         data_wait_ns=window.data_waits.typical_ns,
         pauses_ns=times.pauses_ns,
         wall_ns=time.time_ns() - block.started_ns,
+        cores=_cores(),
         first_profiled_step=window.profiling.first_step,
         unfinished_step=unfinished,
         ended=ended,
         lacks=_lacks(block, window),
         notes=[*block.notes, *window.profiling.notes],
     )
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _about_model(model: nn.Module | None) -> dict[str, Any]:
@@ -129,6 +138,11 @@ def _lacks(block: Block, window: Window) -> list[str]:
             " mark steps yourself:  run.step()"
         ]
     lacks = []
+    if block.detector.lacks_optimizer:
+        lacks.append(
+            "no optimizer of torch.optim was seen to step, so each call of the model counts as a step;"
+            " mark steps yourself:  run.step()"
+        )
     if window.profiling.first_step is None and not window.profiling.notes:
         steps = "1 step" if done == 1 else f"{done} steps"
         lacks.append(

@@ -130,7 +130,7 @@ def utilization_fraction(flop: float | None, step_s: float | None, peak_flop_per
 
 
 def _peaks(settings: Settings, device: LiveDevice, ceiling: Ceiling | None) -> Mapping[Precision, float]:
-    if device.backend == "cpu" and settings.device is None:
+    if device.backend == "cpu":
         return ceiling.flop_per_s if ceiling is not None else {}
     try:
         if settings.device is not None:
@@ -141,7 +141,7 @@ def _peaks(settings: Settings, device: LiveDevice, ceiling: Ceiling | None) -> M
             compute_capability=device.compute_capability,
             memory_byte=device.memory_byte,
             gfx=device.gfx,
-            backend=device.backend if device.backend != "cpu" else None,
+            backend=device.backend,
         ).peak_flop_per_s
     except MfuProfilerError:  # the report says why
         return {}

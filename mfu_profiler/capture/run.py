@@ -78,6 +78,7 @@ def track(
 
     Raises:
         OptionError: an argument makes no sense.
+        UnknownDeviceError: no device has this name.
 
     """
     if model is not None and not isinstance(model, nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from mfu_profiler.errors import OptionError
-from mfu_profiler.hardware import PRECISIONS, Precision
+from mfu_profiler.hardware import PRECISIONS, Precision, find_device
 
 __all__ = ["ACTIVE", "DEFAULT_OUT", "TIMED", "WARMUP", "ReportMode", "Settings"]
 
@@ -52,7 +52,7 @@ class Settings:
     """Print neither report nor closing line."""
 
     def __post_init__(self) -> None:
-        """Raises: OptionError: a value makes no sense."""
+        """Raises: OptionError: a value makes no sense. UnknownDeviceError: nor does the device's name."""
         for name, least in (("warmup", 0), ("timed", 1), ("active", 1)):
             _whole(name, getattr(self, name), least)
         _positive("peak_tflops", self.peak_tflops, MOST_TFLOPS)
@@ -65,6 +65,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value):
                 raise OptionError(f"{name} must be a text that is not empty, not {value!r}.")
+        if self.out is not None and "\0" in self.out:
+            raise OptionError(f"out must be a folder's name, not {self.out!r}.", 'track(model, out="traces")')
+        if self.device is not None:
+            find_device(self.device)
 
     @property
     def folder(self) -> str:
@@ -79,7 +83,10 @@ class Settings:
 
 def _whole(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_STEPS:
-        raise OptionError(f"{name} must be a whole number from {least} to {MOST_STEPS:,}, not {value!r}.")
+        raise OptionError(
+            f"{name} must be a whole number from {least} to {MOST_STEPS:,}, not {value!r}.",
+            f"track(model, {name}={least + 5})",
+        )
 
 
 def _positive(name: str, value: object, most: float) -> None:
@@ -95,4 +102,7 @@ def _positive(name: str, value: object, most: float) -> None:
 def _one_of(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if not any(value is word or (isinstance(value, str) and value == word) for word in allowed):
         words = ", ".join(repr(word) for word in allowed if word is not None)
-        raise OptionError(f"{name} must be one of {words}, not {value!r}.")
+        example = next(word for word in allowed if word is not None)
+        raise OptionError(
+            f"{name} must be one of {words}, not {value!r}.", f"track(model, {name}={example!r})"
+        )

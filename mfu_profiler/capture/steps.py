@@ -123,6 +123,11 @@ class StepDetector:
         return "inference" if self._has_call else None
 
     @property
+    def lacks_optimizer(self) -> bool:
+        """Whether steps are calls of the model although it trains: no optimizer of torch's steps."""
+        return self._has_call and self._has_forward and not (self._has_step or self._is_explicit)
+
+    @property
     def boundary_text(self) -> str | None:
         """What ends a step, in words; None while that cannot be known."""
         if self._is_explicit:

@@ -65,6 +65,11 @@ def run(
         "quiet": quiet,
     }
     _check(settings)
+    if not is_module and os.path.isdir(words[0]):
+        script = os.path.join(
+            words[0], "__main__.py" if os.path.isfile(os.path.join(words[0], "__main__.py")) else "..."
+        )
+        raise OptionError(f"{words[0]!r} is a folder.", f"python -m mfu_profiler run {script}")
     if not is_module and not os.path.isfile(words[0]):
         raise OptionError(f"can't open {words[0]!r}: no such file", "our own options stand before the script")
     return Script(tuple(words), is_module, settings)

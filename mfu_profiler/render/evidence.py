@@ -56,7 +56,7 @@ def fixes_note(report: Report) -> str:
     silent = [
         f"{cause_words(row.cause)[0]} ({percent_text(row.fraction)})"
         for row in report.waterfall
-        if row.cause not in (*ENDS, "compute")
+        if row.cause not in (*ENDS, "compute", "profiler")
         and row.fraction >= _NOTABLE_FRACTION
         and _CODES.get(row.cause, row.cause) not in named
     ]

@@ -56,6 +56,8 @@ class LiveRun:
     """Steps that were timed without the profiler; pauses and warm-up are left out."""
     step_clock: str | None
     """``host`` or ``device events``."""
+    cores: int | None
+    """That the process might use."""
     data_wait_ns: int | None
     """Wait for the data loader in a step without the profiler; None where none was seen."""
     pauses_ns: Mapping[str, int]

@@ -89,6 +89,7 @@ def _run(part: Mapping[str, Any]) -> LiveRun:
         steps_done=count(part.get("steps_done")),
         step_times_ns=np.array([length for length in lengths if length], np.int64),
         step_clock=text(part.get("step_clock")),
+        cores=count(part.get("cores")),
         data_wait_ns=count(part.get("data_wait_ns")),
         pauses_ns=_counts(part.get("pauses_ns")),
         wall_ns=count(part.get("wall_ns")),

@@ -12,6 +12,7 @@ import pytest
 
 from mfu_profiler.analysis import Report, analyze
 from mfu_profiler.analysis.report import PARTS
+from mfu_profiler.errors import UnknownDeviceError
 
 from .pictures import Thread, report, timeline
 
@@ -206,6 +207,18 @@ def test_a_cpu_has_no_peak_of_its_own(trained: Path) -> None:
     assert found.mfu is None and found.partition is not None
     assert found.mfu_unknown_because is not None and "CPU" in found.mfu_unknown_because
     assert any("--peak-tflops" in hint for hint in found.mfu_unknown_hints)
+
+
+def test_a_device_named_for_a_cpu_is_not_used_and_that_is_said(trained: Path) -> None:
+    found = analyze(trained, device="NVIDIA L4")
+    assert found.device.backend == "cpu" and found.device.peak_flop_per_s is None
+    assert "the device NVIDIA L4 is not used: nothing ran on an accelerator" in found.notes
+    with pytest.raises(UnknownDeviceError):
+        analyze(trained, device="L4x")
+
+
+def test_published_figures_are_of_gpus(trained_report: Report) -> None:
+    assert trained_report.scale is None
 
 
 def test_recorded_parts_and_rows_sum_to_1(trained_report: Report) -> None:

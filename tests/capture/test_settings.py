@@ -11,7 +11,7 @@ import torch
 
 import mfu_profiler
 from mfu_profiler.capture.settings import Settings
-from mfu_profiler.errors import OptionError
+from mfu_profiler.errors import OptionError, UnknownDeviceError
 
 BAD: list[tuple[str, Any]] = [
     *(("warmup", value) for value in (-1, 1.5, True, "5", None, 10**9)),
@@ -22,7 +22,7 @@ BAD: list[tuple[str, Any]] = [
     *(("report", value) for value in ("later", "", None, True)),
     *(("precision", value) for value in ("BF16", "float32", 16, "")),
     *((name, value) for name in ("with_stack", "profile_memory", "quiet") for value in (None, "yes")),
-    *(("out", value) for value in ("", b"traces")),
+    *(("out", value) for value in ("", b"traces", "a\0b")),
     *(("device", value) for value in ("", 0, torch.device("cpu"))),
 ]
 
@@ -34,6 +34,12 @@ def test_a_bad_argument_fails_at_entry_and_its_line_names_it(name: str, value: o
         mfu_profiler.track(**arguments)
     assert caught.value.message.startswith(f"{name} must be ")
     assert "\n" not in caught.value.message
+
+
+def test_a_device_that_nobody_knows_fails_at_entry_with_names_that_are_near() -> None:
+    with pytest.raises(UnknownDeviceError) as caught:
+        mfu_profiler.track(device="H1000")
+    assert "H1000" in caught.value.message and caught.value.hints
 
 
 @pytest.mark.parametrize("out", [7, object()])

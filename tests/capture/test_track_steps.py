@@ -152,6 +152,22 @@ def test_inference_is_a_step_a_call(tmp_path: Path) -> None:
     assert report_of(run).flop.model_per_step == 2 * 4 * 2 * 128, "forward alone"
 
 
+def test_steps_without_an_optimizer_of_torchs_are_calls_and_the_report_says_so(tmp_path: Path) -> None:
+    model = Mlp()
+
+    def step() -> None:
+        loss_of(model).backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.01 * parameter.grad
+        model.zero_grad()
+
+    run = tracked(model, step, tmp_path)
+    assert run.metrics()["steps"] == STEPS
+    said = "no optimizer of torch.optim was seen to step, so each call of the model counts as a step"
+    assert any(said in note for note in report_of(run).notes)
+
+
 def test_evaluation_between_steps_is_named_as_a_pause(tmp_path: Path) -> None:
     model, train = mlp_training()
     done = [0]

@@ -49,7 +49,7 @@ def test_what_is_printed_is_the_report_and_one_closing_line_on_stderr(
     lines = [line for line in stderr.splitlines() if line and not line.startswith("USDT:")]
     assert any(line.lstrip().startswith("MFU") for line in lines[:-1])
     assert lines[-1].startswith("mfu_profiler: 10 steps in ")
-    assert re.search(r"; \S+ [µm]s each \(median\); MFU \S+ % over the run; pauses: profiling ", lines[-1])
+    assert re.search(r"; \S+ [µm]s each \(mean\); MFU \S+ % over the run; pauses: profiling ", lines[-1])
     assert lines[-1].endswith(f"; trace: {run.trace_path}")
     assert len([line for line in lines if line.startswith("mfu_profiler: ")]) == 1
 

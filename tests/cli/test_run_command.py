@@ -135,6 +135,7 @@ def test_what_a_script_defines_can_be_pickled_and_sent_to_spawned_processes(
     [
         (["absent.py"], 2, "can't open 'absent.py': no such file"),
         ([], 2, "no script given"),
+        ([str(Path(__file__).parent)], 2, "is a folder"),
         (["--warmup", "-1", "about.py"], 2, "warmup must be a whole number"),
         (["--precision", "fp33", "about.py"], 2, "precision must be one of"),
         (["--nonsense", "about.py"], 2, "No such option"),

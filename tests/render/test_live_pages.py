@@ -196,6 +196,13 @@ def test_a_breakdown_of_steps_unlike_the_others_is_called_rough(fraction: float,
         assert (said in words(text([report]))) == is_rough
 
 
+def test_profiled_steps_that_differ_are_nothing_to_fix() -> None:
+    rows = waterfall(0.2, {"other_kernels": (0.3, ""), "profiler": (0.4, "")})
+    text = TEXTS["terminal"]([replace(live(), waterfall=rows, findings=())])
+    assert "no change follows from what the trace shows of: other kernels (30.0 %)" in words(text)
+    assert "profiler (40.0 %)" not in words(text)
+
+
 def test_json_has_the_live_fields() -> None:
     content = json.loads(render_json([live()]))
     assert content["schema_version"] == 1

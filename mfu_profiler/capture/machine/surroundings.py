@@ -47,7 +47,7 @@ class Surroundings:
 def surroundings_of(model: nn.Module | None, settings: Settings) -> Surroundings:
     """Look around before the block begins; on a CPU this measures its peak once per machine (a second)."""
     device = device_of(model)
-    needs_peak = device.type == "cpu" and settings.peak_tflops is None and settings.device is None
+    needs_peak = device.type == "cpu" and settings.peak_tflops is None
     rank = _rank()
     return Surroundings(
         device=device,
