@@ -18,6 +18,7 @@ from mfu_profiler.capture.machine import ceiling as measuring
 from mfu_profiler.capture.machine.ceiling import ceiling_key, cpu_ceiling, device_ceiling, known_ceiling
 from mfu_profiler.capture.machine.local_devices import local_devices
 from mfu_profiler.capture.machine.matmul_rate import Bench, MatmulRate, best_rate, in_fresh_thread
+from mfu_profiler.hardware.ceilings import Ceiling
 
 CPU = torch.device("cpu")
 
@@ -92,6 +93,20 @@ def test_measuring_again_replaces_what_was_known(measurements: list[object]) -> 
     cpu_ceiling()
     second = cpu_ceiling(measure_again=True)
     assert len(measurements) == 2 and known_ceiling(CPU) == second
+
+
+@pytest.mark.parametrize("is_busy_first", [False, True])
+def test_a_measurement_beside_other_work_does_not_replace_one_without(
+    is_busy_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = Ceiling({"fp32": 2e11}, "2 threads", (), 0.0, is_settled=True)
+    busy = Ceiling({"fp32": 3e9}, "2 threads", (), 1.0, is_settled=False)
+    results = iter([busy, quiet] if is_busy_first else [quiet, busy])
+    monkeypatch.setattr(measuring, "_measured_cpu", lambda device: next(results))
+    cpu_ceiling(measure_again=True)
+    last = cpu_ceiling(measure_again=True)
+    assert last.flop_per_s["fp32"] == 2e11
+    assert any("the earlier rates are kept" in note for note in last.notes) != is_busy_first
 
 
 def test_nothing_is_known_before_it_is_measured(measurements: list[object]) -> None:

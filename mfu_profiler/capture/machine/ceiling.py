@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -52,6 +52,8 @@ may be right or a hundred times too low: it is made twice, and not kept for long
 _NO_NATIVE_BF16 = "bf16 has no native support on this CPU"
 _NO_FAST_FP16 = "fp16 was not measured: this CPU has no fast matmul for it"
 
+_EARLIER_KEPT = "measured again beside other work: the earlier rates are kept"
+
 _measured: dict[CeilingKey, Ceiling] = {}
 """What this process measured and could not keep in the cache: measured once all the same."""
 
@@ -93,7 +95,8 @@ def cpu_ceiling(*, measure_again: bool = False) -> Ceiling:
     precision, so ``flop_per_s`` may be empty; ``notes`` says why.
 
     Args:
-        measure_again: measures even where a rate is known, and keeps the new one.
+        measure_again: measures even where a rate is known, and keeps the new one, unless other work took part
+            of the CPU and not when the rate was measured before.
 
     """
     return _ceiling(torch.device("cpu"), _measured_cpu, measure_again)
@@ -138,7 +141,9 @@ def _ceiling(
         known = None if measure_again else _known(key)  # another rank may have measured while this one waited
         if known is not None:
             return known
-        ceiling = measured(device)
+        ceiling, before = measured(device), _known(key)
+        if before is not None and before.is_settled and not ceiling.is_settled:
+            return replace(before, notes=(*before.notes, _EARLIER_KEPT))
         is_kept = write_ceiling(key, ceiling)
         _measured.pop(key, None)
         if ceiling.flop_per_s and not is_kept:
