@@ -157,6 +157,7 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
     )
     kernels = kernel_rows(tables)
     replay, predictions = _replayed(times, measured)
+    found = findings(FindingInputs(rows, idle, kernels, Evidence(times, locations), predictions))
     kind_of_work = workload(timeline, ran.work, ran.costs) or known_workload(live)
     trains = is_training(timeline)
     steps, device = steps_info(windows, measured.unprofiled), device_info(timeline, peaks, use)
@@ -184,7 +185,8 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         host_idle=idle,
         windows=window_infos(times, ran.flop if use.flop else None),
         waterfall=rows,
-        findings=findings(FindingInputs(rows, idle, kernels, Evidence(times, locations), predictions)),
+        findings=found,
+        ladder=predictions.ladder(found) if predictions is not None else (),
         kernels=kernels,
         ops=op_rows(tables),
         checks=trace_checks(timeline, windows, use),

@@ -27,6 +27,7 @@ __all__ = [
     "FlopInfo",
     "HostIdle",
     "KernelRow",
+    "LadderStep",
     "ModuleFlop",
     "OpRow",
     "Partition",
@@ -130,6 +131,16 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class LadderStep:
+    """One more fix, after those before it: what the step and the MFU then are."""
+
+    code: str
+    """Of the finding."""
+    step_time_after_s: float
+    mfu_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class KernelRow:
     """One kernel name over the averaged windows, per step."""
 
@@ -229,5 +240,7 @@ class Report:
     """The same run as other tools would print it, and which conventions differ."""
     notes: tuple[str, ...]
     """What a reader must know to read the numbers right."""
+    ladder: tuple[LadderStep, ...] = ()
+    """The best fix first, then what the others still give back; findings whose fix can be replayed."""
     replay: ReplayInfo | None = None
     """None where nothing ran on a device."""

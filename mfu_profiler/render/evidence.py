@@ -10,7 +10,7 @@ from mfu_profiler.render.names import short_name, shown_text
 from mfu_profiler.render.page import Fix, KernelLine
 from mfu_profiler.units import count_text, flop_rate_column, percent_text, time_text
 
-__all__ = ["fixes", "fixes_note", "kernel_lines"]
+__all__ = ["fixes", "fixes_ladder", "fixes_note", "kernel_lines"]
 
 _NOTABLE_FRACTION = 0.10
 """A larger cause without a finding is named, so that nobody looks for it."""
@@ -46,6 +46,19 @@ def _gain(report: Report, finding: Finding) -> str:
     if report.mfu is None or finding.mfu_after is None:
         return text
     return f"{text}, MFU {percent_text(report.mfu)} → {percent_text(finding.mfu_after)}"
+
+
+def fixes_ladder(report: Report) -> str:
+    """``fixing 1, then 3: step 176 ms → 119 ms → 103 ms, MFU 28.2 % → 41.7 % → 48.0 %``; none for one."""
+    if len(report.ladder) < 2 or report.step_time_s is None:
+        return ""
+    number = {finding.code: index for index, finding in enumerate(report.findings, start=1)}
+    order = ", then ".join(str(number[rung.code]) for rung in report.ladder)
+    times = [report.step_time_s, *(rung.step_time_after_s for rung in report.ladder)]
+    mfus = [report.mfu, *(rung.mfu_after for rung in report.ladder)]
+    known = [percent_text(mfu) for mfu in mfus if mfu is not None]
+    text = f"fixing {order}: step {' → '.join(map(time_text, times))}"
+    return f"{text}, MFU {' → '.join(known)}" if len(known) == len(mfus) else text
 
 
 def fixes_note(report: Report) -> str:

@@ -79,6 +79,8 @@ class Page:
     fixes_aside: str
     """How to read the shares."""
     fixes: tuple[Fix, ...]
+    fixes_ladder: str
+    """What several fixes give one after the other, or nothing."""
     fixes_note: str
     """Why there are no fixes; empty where there are, and where nothing is known."""
     kernels_heading: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mfu_profiler.analysis.report import Report
-from mfu_profiler.render.evidence import fixes, fixes_note, kernel_lines
+from mfu_profiler.render.evidence import fixes, fixes_ladder, fixes_note, kernel_lines
 from mfu_profiler.render.headline import headline, mfu_text
 from mfu_profiler.render.losses import (
     losses,
@@ -33,6 +33,7 @@ def page(report: Report, top: int) -> Page:
         fixes_heading="What to fix first",
         fixes_aside="share of the step" if report.findings else "",
         fixes=fixes(report),
+        fixes_ladder=fixes_ladder(report),
         fixes_note=fixes_note(report),
         kernels_heading="Largest kernels, per step",
         rate_unit=unit,

@@ -73,6 +73,7 @@ def _print_page(console: Console, content: Page, *, with_heading: bool) -> None:
         _print_heading(console, content.fixes_heading, aside=content.fixes_aside)
         if content.fixes:
             console.print(_fixes(content.fixes))
+        _print_note(console, content.fixes_ladder)
         _print_note(console, content.fixes_note)
     if content.kernels:
         _print_heading(console, content.kernels_heading)

@@ -7,12 +7,14 @@ import pytest
 
 from mfu_profiler.analysis.host_steps import host_steps
 from mfu_profiler.analysis.replay.graph import replay_graph
+from mfu_profiler.analysis.replay.predictions import Predictions
 from mfu_profiler.analysis.replay.what_ifs import CAUSES, Cause, WhatIfs
+from mfu_profiler.analysis.report import Finding
 from mfu_profiler.analysis.times import times_of
 from mfu_profiler.trace.timeline import Timeline
 
 from .pictures import COLLECTIVE_KERNEL, LOADER, MAIN, US, Activity, Host, assembled
-from .real import real_timeline
+from .real import real_report, real_timeline
 
 STEPS = 5
 
@@ -173,3 +175,64 @@ def test_the_real_training_with_workers_took_what_the_replay_predicts(shared_dir
     achieved = float(np.median(ends - starts)) / US
     print(f"predicted {predicted / 1e3:.1f} ms, achieved {achieved / 1e3:.1f} ms")
     assert predicted == pytest.approx(achieved, rel=0.1)
+
+
+# The ladder ---------------------------------------------------------------------------------------
+
+
+def predictions(drawn: Timeline, mfu: float | None = 0.2) -> Predictions:
+    return Predictions(what_ifs(drawn), step_time_s=100e-6, mfu=mfu)
+
+
+def finding(code: str, share: float) -> Finding:
+    return Finding(code, code, share, (), ())
+
+
+def test_the_ladder_takes_the_best_first_and_asks_the_others_again() -> None:
+    """Data 60 µs of 100; then the host 9 more, beside a kernel of 30 and its gap."""
+    found = predictions(data_bound()).ladder([finding("host_bound", 0.1), finding("data_loading", 0.6)])
+    assert [(rung.code, round(rung.step_time_after_s * 1e6, 1)) for rung in found] == [
+        ("data_loading", 40.0),
+        ("host_bound", 31.0),
+    ]
+    assert found[0].mfu_after == pytest.approx(0.5) and found[1].mfu_after == pytest.approx(0.2 / 0.31)
+
+
+def test_a_fix_counts_for_no_more_than_its_cause_holds() -> None:
+    """A free host would give 40 µs here as well, but holds 10."""
+    predicted = predictions(data_bound())
+    free = predicted.of(finding("host_bound", 0.1))
+    assert free.recovered_s == pytest.approx(40e-6)
+    assert predicted.ladder([free, finding("data_loading", 0.3)])[0].code == "data_loading"
+
+
+def test_what_gives_nothing_more_is_no_rung() -> None:
+    """Launches and host-bound time have one fix."""
+    rungs = predictions(data_bound()).ladder([finding("host_bound", 0.4), finding("launch", 0.1)])
+    assert [rung.code for rung in rungs] == ["host_bound"]
+    assert predictions(device_bound()).ladder([finding("data_loading", 0.6)]) == ()
+
+
+def test_an_mfu_that_no_device_reaches_is_not_predicted() -> None:
+    assert predictions(data_bound(), mfu=0.5).of(finding("data_loading", 0.6)).mfu_after is None
+
+
+def test_what_no_what_if_tells_stays_as_it_is() -> None:
+    plain = finding("other_kernels", 0.4)
+    assert predictions(data_bound()).of(plain) is plain
+
+
+def test_waits_of_unprofiled_steps_are_recovered_too() -> None:
+    """A profiled step of 92 µs waits for nothing, an unprofiled one of 184 waits 92."""
+    predicted = Predictions(what_ifs(device_bound()), step_time_s=184e-6, mfu=None, more_waiting_s=92e-6)
+    found = predicted.of(finding("data_loading", 0.5))
+    assert found.recovered_s == pytest.approx(92e-6) and found.step_time_after_s == pytest.approx(92e-6)
+    assert predicted.of(finding("host_bound", 0.5)).recovered_s == pytest.approx(0)
+
+
+def test_the_real_training_has_its_ladder(shared_dir: object) -> None:
+    report = real_report(BEFORE)
+    assert report.findings[0].code == "data_loading"
+    assert [rung.code for rung in report.ladder] == ["data_loading", "host_bound"]
+    times = [report.step_time_s or 0, *(rung.step_time_after_s for rung in report.ladder)]
+    assert times == sorted(times, reverse=True)

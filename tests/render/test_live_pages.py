@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 from rich.cells import cell_len
 
-from mfu_profiler.analysis.report import Check, ModuleFlop, Report
+from mfu_profiler.analysis.report import Check, LadderStep, ModuleFlop, Report
 from mfu_profiler.render import render_json, render_markdown, render_terminal
 from mfu_profiler.render.causes import cause_words
 from tests.render.sample import HOSTILE_NAME, LONG_NAME, hostile, resnet, waterfall
@@ -201,6 +201,19 @@ def test_profiled_steps_that_differ_are_nothing_to_fix() -> None:
     text = TEXTS["terminal"]([replace(live(), waterfall=rows, findings=())])
     assert "no change follows from what the trace shows of: other kernels (30.0 %)" in words(text)
     assert "profiler (40.0 %)" not in words(text)
+
+
+@both
+def test_what_fixes_give_back_is_said_alone_and_one_after_the_other(renderer: str) -> None:
+    sample = live()
+    first, second = sample.findings[:2]
+    first = replace(first, recovered_s=0.05, step_time_after_s=0.1, mfu_after=0.4215)
+    ladder = (LadderStep(first.code, 0.1, 0.4215), LadderStep(second.code, 0.08, None))
+    report = replace(sample, mfu=0.281, findings=(first, second), ladder=ladder)
+    text = words(TEXTS[renderer]([report]))
+    assert "without it: step 150 ms → 100 ms, MFU 28.1 % → 42.1 %" in text
+    assert "fixing 1, then 2: step 150 ms → 100 ms → 80.0 ms" in text
+    assert "fixing" not in words(TEXTS[renderer]([replace(report, ladder=ladder[:1])]))
 
 
 def test_json_has_the_live_fields() -> None:
