@@ -29,6 +29,7 @@ __all__ = [
     "is_optimizer_step",
     "is_zero_grad",
     "step_number",
+    "waits_for_device",
 ]
 
 HostCallKind = Literal["launch", "sync", "copy", "allocate", "event", "other"]
@@ -137,6 +138,17 @@ _BLOCKING_COPIES: Final = frozenset(_BLOCKING.split())
 what ``tensor.item()`` calls on ROCm instead of an asynchronous copy and a wait. Memsets do not block.
 Source: CUDA Runtime API, "API synchronization behavior"; HIP API; c10/cuda/CUDAFunctions.h."""
 
+_DEVICE_WAITS: Final = frozenset(
+    [
+        "cudaDeviceSynchronize",
+        "cudaThreadSynchronize",
+        "cuCtxSynchronize",
+        "hipDeviceSynchronize",
+        "hipCtxSynchronize",
+    ]
+)
+"""Source: CUDA Runtime and Driver API, HIP API."""
+
 SYNC_OPS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "aten::item": "one element is read on the host",
@@ -199,6 +211,11 @@ def is_blocking_copy(name: str) -> bool:
     (``Memcpy HtoD (Pageable -> Device)``); and a plain ``cudaMemcpy`` from device to device does not.
     """
     return _base(name) in _BLOCKING_COPIES
+
+
+def waits_for_device(name: str) -> bool:
+    """Whether a call waits for all streams of the device, not for one of them or an event."""
+    return _base(name) in _DEVICE_WAITS
 
 
 def is_collective_op(name: str) -> bool:

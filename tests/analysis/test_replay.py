@@ -139,8 +139,8 @@ def test_a_wait_for_a_part_of_the_queue_is_for_what_had_ended() -> None:
     calls = [*launches(0, 3, 130), Host("cudaEventSynchronize", 10 * US, 105 * US)]
     activities = [kernel(0, LATENCY + 40, 100), kernel(1, 100 + GAP, 400), kernel(2, 400 + GAP, 500)]
     host = graph_of(assembled(activities, calls)).host
-    assert host.awaited[host.waits].tolist() == [0]
-    assert host.residual_ns[host.waits].tolist() == [5 * US]
+    items, awaited = host.awaits
+    assert awaited.tolist() == [0] and host.residual_ns[items].tolist() == [5 * US]
 
 
 def test_calls_inside_and_beside_others_take_no_time_twice() -> None:

@@ -30,7 +30,7 @@ LATENCY_NS, GAP_NS = 5_000, 1_000
 """From a launch's start to that of its kernel on an idle stream, and between two kernels of a full one, where
 the trace shows too few to learn from."""
 LEAST_SAMPLES = 8
-MOST_LATENCY_NS = 50_000
+MOST_LATENCY_NS, MOST_GAP_NS = 50_000, 10_000
 QUEUED_NS = 20_000
 """An activity launched so long before the one before it ended stood in the queue."""
 _NEVER = np.iinfo(np.int64).min // 4
@@ -71,10 +71,12 @@ def replay_graph(timeline: Timeline, kinds: ActivityKinds) -> ReplayGraph:
     )
     ended_ns = np.where(has_before, activities.end_ns[before], _NEVER)
     since_launch, since_end = activities.start_ns - launch_ns, activities.start_ns - ended_ns
-    latency = np.minimum(_latency_ns(is_launched & (ended_ns <= launch_ns), since_launch), since_launch)
-    gap = np.minimum(_gap_ns(is_launched & (launch_ns + QUEUED_NS < ended_ns), since_end), since_end)
-    ready = np.maximum(launch_ns + latency, np.where(has_before, ended_ns + gap, ended_ns))
     first, awaited = joins_by_calls(timeline)
+    is_alone = is_launched.copy()
+    is_alone[first] = False
+    latency = np.minimum(_latency_ns(is_alone & (ended_ns <= launch_ns), since_launch), since_launch)
+    gap = np.minimum(_gap_ns(is_alone & (launch_ns + QUEUED_NS < ended_ns), since_end), since_end)
+    ready = np.maximum(launch_ns + latency, np.where(has_before, ended_ns + gap, ended_ns))
     np.maximum.at(ready, first, activities.end_ns[awaited])
     late = np.flatnonzero(is_launched & (activities.start_ns - ready > LATE_NS))
     more = joins_by_times(activities, late, ready[late], kinds.is_communication)
@@ -130,7 +132,7 @@ def _latency_ns(on_idle_stream: Bool, since_launch: Int64) -> int:
 
 def _gap_ns(was_queued: Bool, since_end: Int64) -> int:
     samples = since_end[was_queued]
-    return int(np.median(samples)) if len(samples) >= LEAST_SAMPLES else GAP_NS
+    return int(min(np.median(samples), MOST_GAP_NS)) if len(samples) >= LEAST_SAMPLES else GAP_NS
 
 
 def _in_order(waiting: Int64, awaited: Int64) -> Pairs:

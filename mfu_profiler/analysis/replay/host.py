@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.host_states import blocking_calls, launching_threads
+from mfu_profiler.analysis.replay.joins import Pairs
+from mfu_profiler.trace.host_calls import waits_for_device
 from mfu_profiler.trace.timeline import Activities, Timeline
 
 __all__ = ["HostProgram", "host_program"]
@@ -27,6 +29,7 @@ Bool = npt.NDArray[np.bool_]
 
 CLOCK_TOLERANCE_NS = 2_000
 """Host and device stamps of one moment differ by as much in real traces."""
+_NEVER = np.iinfo(np.int64).min // 4
 OWN_NS = 2_000
 """What a call that waits takes by itself, at most: a wait for nothing takes 1 to 3 µs in real traces."""
 
@@ -43,11 +46,10 @@ class HostProgram:
     """From the end of all calls before to its start; negative where it overlaps them."""
     own_ns: Int64
     """What it adds to the end of all calls before, or to its start, without what it waited for."""
-    awaited: Int64
-    """The activity whose end it waits for."""
-    waits: Bool
     residual_ns: Int64
-    """From that end to its return."""
+    """From the end of what it waited for to its return."""
+    awaits: Pairs
+    """(Items that block, activities whose ends they wait for), in order of the items."""
 
     def __len__(self) -> int:
         return len(self.call)
@@ -61,35 +63,39 @@ def host_program(timeline: Timeline) -> HostProgram:
     reached = np.maximum.accumulate(end) if len(end) else end
     before = np.concatenate([start[:1], reached[:-1]])
     own = np.maximum(0, end - np.maximum(start, before))
-    awaited, waits = _awaited(timeline, rows)
-    residual = np.where(waits, end - timeline.activities.end_ns[awaited], 0) if waits.any() else own * 0
-    has_blocked = waits & (timeline.activities.end_ns[awaited] > start) if waits.any() else waits
+    items, awaited = _awaits(timeline, rows)
+    ended = np.full(len(rows), _NEVER)
+    np.maximum.at(ended, items, timeline.activities.end_ns[awaited])
+    has_blocked = ended > start
     return HostProgram(
         call=rows,
         start_ns=start,
         think_ns=start - before,
         own_ns=np.where(has_blocked, np.minimum(own, OWN_NS), own),
-        awaited=awaited,
-        waits=waits,
-        residual_ns=np.where(has_blocked, residual, 0),
+        residual_ns=np.where(has_blocked, end - ended, 0),
+        awaits=(items, awaited),
     )
 
 
-def _awaited(timeline: Timeline, rows: Int64) -> tuple[Int64, Bool]:
-    """For each call that blocks, the activity that it waits for.
+def _awaits(timeline: Timeline, rows: Int64) -> Pairs:
+    """For each call that blocks the activities that it waits for.
 
-    Of those launched before it, or by it if it is a copy, the one that ended last before it returned.
+    Of those launched before it, or by it if it is a copy, the one that ended last before it returned; where
+    it waits for the whole device, that of each stream.
     """
     calls, activities = timeline.calls, timeline.activities
-    awaited, waits = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.bool_)
+    for_all = timeline.by_name(calls.name, waits_for_device, np.bool_)
     queues = _Queues(activities, len(timeline.streams))
+    items: list[int] = []
+    awaited: list[int] = []
     for item in np.flatnonzero(blocking_calls(timeline)[rows]).tolist():
         call = int(rows[item])
-        latest_end_ns = int(calls.end_ns[call]) + CLOCK_TOLERANCE_NS
-        found = queues.last_ended(call, latest_end_ns)
-        if found is not None:
-            awaited[item], waits[item] = found, True
-    return awaited, waits
+        found = queues.last_ended(call, int(calls.end_ns[call]) + CLOCK_TOLERANCE_NS)
+        if found and not for_all[call]:
+            found = [max(found, key=lambda row: int(activities.end_ns[row]))]
+        items += [item] * len(found)
+        awaited += found
+    return np.array(items, np.int64), np.array(awaited, np.int64)
 
 
 class _Queues:
@@ -102,13 +108,13 @@ class _Queues:
         self._rows = [order[activities.stream[order] == stream] for stream in range(stream_count)]
         self._calls = [activities.call[rows] for rows in self._rows]
 
-    def last_ended(self, call: int, latest_end_ns: int) -> int | None:
-        """Among those launched by this call or before: which ended last until then."""
-        best: int | None = None
+    def last_ended(self, call: int, latest_end_ns: int) -> list[int]:
+        """Of each stream, among those launched by this call or before: which ended last until then."""
+        found = []
         for rows, launched_by in zip(self._rows, self._calls, strict=True):
             place = int(np.searchsorted(launched_by, call, side="right")) - 1
             while place >= 0 and self._end_ns[rows[place]] > latest_end_ns:
                 place -= 1
-            if place >= 0 and (best is None or self._end_ns[rows[place]] > self._end_ns[best]):
-                best = int(rows[place])
-        return best
+            if place >= 0:
+                found.append(int(rows[place]))
+        return found

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.replay.graph import ReplayGraph
+from mfu_profiler.analysis.replay.joins import Pairs
 
 __all__ = ["Program", "State", "program_of", "run"]
 
@@ -26,10 +27,12 @@ class Program:
     """Row of ``ReplayGraph.host``."""
     think_ns: Int64
     own_ns: Int64
-    waits: Bool
-    awaited: Int64
-    """Place in this program of the activity that the item waits for."""
     residual_ns: Int64
+    """From the end of what the item waits for to its return."""
+    first_await: Int64
+    """Where each item's waits begin, and one more."""
+    awaited: Int64
+    """Places in this program of the activities that block the host."""
     first: Int64
     """Where each item's activities begin, and one more: where the last one's end."""
     row: Int64
@@ -77,19 +80,16 @@ def program_of(graph: ReplayGraph, items: Bool | None = None) -> Program:
     rows, own_item = rows[order], own_item[order]
     place = np.full(max(1, len(activities)), -1)
     place[rows] = np.arange(len(rows))
-    waiting, awaited = graph.joins
-    inside = (place[waiting] >= 0) & (place[awaited] >= 0)
-    join_order = np.argsort(place[waiting[inside]], kind="stable")
-    joined_by, joined = place[waiting[inside]][join_order], place[awaited[inside]][join_order]
-    waits = host.waits[chosen] & (place[host.awaited[chosen]] >= 0)
+    first_join, joined = _inside(graph.joins, place, place, len(rows))
+    first_await, awaited = _inside(host.awaits, item_at, place, len(chosen))
     floor = _floors(graph, rows) if items is None else np.full(len(rows), _NEVER)
     return Program(
         item=chosen,
         think_ns=host.think_ns[chosen],
         own_ns=host.own_ns[chosen],
-        waits=waits,
-        awaited=np.where(waits, place[host.awaited[chosen]], 0),
         residual_ns=host.residual_ns[chosen],
+        first_await=first_await,
+        awaited=awaited,
         first=np.searchsorted(own_item, np.arange(len(chosen) + 1)),
         row=rows,
         stream=activities.stream[rows].astype(np.int64),
@@ -98,9 +98,18 @@ def program_of(graph: ReplayGraph, items: Bool | None = None) -> Program:
         delay_ns=graph.delay_ns[rows],
         length_ns=(activities.end_ns - activities.start_ns)[rows],
         floor_ns=floor,
-        first_join=np.searchsorted(joined_by, np.arange(len(rows) + 1)),
+        first_join=first_join,
         joined=joined,
     )
+
+
+def _inside(pairs: Pairs, first_at: Int64, second_at: Int64, count: int) -> Pairs:
+    """(Where the pairs of each first begin, and one more; places of their seconds), of pairs inside."""
+    firsts, seconds = first_at[pairs[0]], second_at[pairs[1]]
+    inside = (firsts >= 0) & (seconds >= 0)
+    firsts, seconds = firsts[inside], seconds[inside]
+    order = np.argsort(firsts, kind="stable")
+    return np.searchsorted(firsts[order], np.arange(count + 1)), seconds[order]
 
 
 def _floors(graph: ReplayGraph, rows: Int64) -> Int64:
@@ -123,11 +132,10 @@ def run(program: Program, state: State) -> Int64:
     stream, floor = program.stream.tolist(), program.floor_ns.tolist()
     latency, gap = program.latency_ns.tolist(), program.gap_ns.tolist()
     delay, length = program.delay_ns.tolist(), program.length_ns.tolist()
+    first_await, awaited = program.first_await.tolist(), program.awaited.tolist()
     reached, end_of = state.reached_ns, state.end_ns
-    columns = (program.think_ns, program.own_ns, program.waits, program.awaited, program.residual_ns)
-    for item, (think, own, waits, awaited, residual) in enumerate(
-        zip(*map(np.ndarray.tolist, columns), strict=True)
-    ):
+    columns = (program.think_ns, program.own_ns, program.residual_ns)
+    for item, (think, own, residual) in enumerate(zip(*map(np.ndarray.tolist, columns), strict=True)):
         start = reached + think
         for place in range(first[item], first[item + 1]):
             ready = start + latency[place]
@@ -142,7 +150,8 @@ def run(program: Program, state: State) -> Int64:
             starts[place] = ready + delay[place]
             ends[place] = end_of[stream[place]] = starts[place] + length[place]
         reached = max(reached, start) + own
-        if waits and ends[awaited] + residual > reached:
-            reached = ends[awaited] + residual
+        for wait in range(first_await[item], first_await[item + 1]):
+            if ends[awaited[wait]] + residual > reached:
+                reached = ends[awaited[wait]] + residual
     state.reached_ns = reached
     return np.array(starts, np.int64)

@@ -157,7 +157,7 @@ def _without_data(program: Program, facts: _Facts, removed: frozenset[Cause]) ->
 
 
 def _without_sync(program: Program, facts: _Facts, removed: frozenset[Cause]) -> Program:
-    return replace(program, waits=program.waits & ~facts.synchronizes)
+    return _unblocked(program, facts.synchronizes)
 
 
 def _without_host(program: Program, facts: _Facts, removed: frozenset[Cause]) -> Program:
@@ -170,7 +170,15 @@ def _without_communication(program: Program, facts: _Facts, removed: frozenset[C
 
 
 def _without_copy(program: Program, facts: _Facts, removed: frozenset[Cause]) -> Program:
-    return replace(_shortened(program, facts.is_copy), waits=program.waits & ~facts.copies)
+    return _unblocked(_shortened(program, facts.is_copy), facts.copies)
+
+
+def _unblocked(program: Program, items: Bool) -> Program:
+    """The same where these items wait for nothing."""
+    counts = np.diff(program.first_await)
+    kept = np.repeat(~items, counts)
+    first = np.concatenate([[0], np.cumsum(np.where(items, 0, counts))])
+    return replace(program, first_await=first, awaited=program.awaited[kept])
 
 
 def _shortened(program: Program, activities: Bool) -> Program:
