@@ -101,7 +101,11 @@ class Profiling:
         recording = self._recording
         if recording is None or not recording.is_here or recording.is_taken:
             return None
-        return "it had lasted a minute" if recording.is_long(now_ns) else self._unwanted_because
+        if recording.is_long(now_ns):
+            return "it had lasted a minute"
+        if recording.is_large(now_ns):
+            return "it had grown too large for the host's memory"
+        return self._unwanted_because
 
     def end_elsewhere(self, because: str) -> None:
         """Have the recorded thread end the recording, and wait for that; in vain, give the recording up."""

@@ -20,12 +20,18 @@ from torch.profiler import ProfilerAction, ProfilerActivity, record_function
 from torch.profiler.profiler import _KinetoProfile
 
 from mfu_profiler.capture.observe.discover import instances_of
+from mfu_profiler.capture.profile.host_memory import available_byte, resident_byte
 from mfu_profiler.capture.settings import Settings
 
 __all__ = ["LONGEST_WINDOW_NS", "Recording", "a_profiler_records", "another_profiler_runs", "memory_short"]
 
 LONGEST_WINDOW_NS = 60 * 10**9
-"""A profiled window ends early after this: at 100,000 to 300,000 events a second some ten million."""
+"""A profiled window ends early after this, ..."""
+MOST_GROWTH_BYTE = 2 * 2**30
+"""... or once the process has grown by this, or by a quarter of what the host had left: torch's profiler does
+not tell how many events it holds, but each takes one to two KB, so this is a cap at some million."""
+_CHECK_NS = 50 * 10**6
+"""Between two looks at the memory, of which each takes some 20 µs."""
 LEAST_FREE_BYTE = 512 * 2**20
 """Device memory that must be free before CUPTI is asked for its buffers (3 MiB each, up to 250)."""
 
@@ -90,6 +96,7 @@ class Recording:
         self._mark: Any = None
         self.is_started = False
         self.started_ns = 0
+        self._growth = _Growth()
         self.is_stopped = False
         self._is_exported = False
         self.thread: threading.Thread | None = None
@@ -106,6 +113,7 @@ class Recording:
     def start(self) -> None:
         """From here on everything is recorded."""
         self._profiler.start_trace()
+        self._growth = _Growth()
         self.is_started, self.started_ns = True, time.time_ns()
         self.thread = threading.current_thread()
 
@@ -128,6 +136,10 @@ class Recording:
     def is_long(self, now_ns: int) -> bool:
         """Whether the window has lasted longer than a trace should."""
         return self.is_started and now_ns - self.started_ns > LONGEST_WINDOW_NS
+
+    def is_large(self, now_ns: int) -> bool:
+        """Whether the process has grown by as much as a recording may hold."""
+        return self.is_started and self._growth.is_too_large(now_ns)
 
     def stop(self) -> None:
         """End the recording; waits for the device, as the profiler always does."""
@@ -168,6 +180,23 @@ class Recording:
         if self._mark is not None:
             mark, self._mark = self._mark, None
             mark.__exit__(None, None, None)
+
+
+class _Growth:
+    """By how much this process has grown since now."""
+
+    def __init__(self) -> None:
+        self._before_byte = resident_byte()
+        available = available_byte()
+        self._most_byte = MOST_GROWTH_BYTE if available is None else min(MOST_GROWTH_BYTE, available // 4)
+        self._checked_ns = 0
+
+    def is_too_large(self, now_ns: int) -> bool:
+        if self._before_byte is None or now_ns - self._checked_ns < _CHECK_NS:
+            return False
+        self._checked_ns = now_ns
+        resident = resident_byte()
+        return resident is not None and resident - self._before_byte > self._most_byte
 
 
 class _IntruderWatch:
