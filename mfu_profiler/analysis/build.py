@@ -32,9 +32,9 @@ from mfu_profiler.analysis.peak import DevicePeaks, device_peaks
 from mfu_profiler.analysis.reading import is_cpu_run
 from mfu_profiler.analysis.replay.fidelity import replay_info
 from mfu_profiler.analysis.replay.graph import replay_graph
-from mfu_profiler.analysis.replay.predictions import Predictions
-from mfu_profiler.analysis.replay.what_ifs import WhatIfs
-from mfu_profiler.analysis.report import SCHEMA_VERSION, ReplayInfo, Report
+from mfu_profiler.analysis.replay.predictions import Predictions, left_by_replay, left_in_series
+from mfu_profiler.analysis.replay.what_ifs import Cause, WhatIfs
+from mfu_profiler.analysis.report import SCHEMA_VERSION, ReplayInfo, Report, WaterfallRow
 from mfu_profiler.analysis.scale import scale_of
 from mfu_profiler.analysis.settings import with_settings
 from mfu_profiler.analysis.tables import TableInputs, kernel_rows, op_rows
@@ -156,7 +156,7 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         stretch=measured.stretch,
     )
     kernels = kernel_rows(tables)
-    replay, predictions = _replayed(times, measured)
+    replay, predictions = _replayed(times, measured, rows)
     found = findings(FindingInputs(rows, idle, kernels, Evidence(times, locations), predictions))
     kind_of_work = workload(timeline, ran.work, ran.costs) or known_workload(live)
     trains = is_training(timeline)
@@ -197,10 +197,20 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
     )
 
 
-def _replayed(times: Times, measured: _Measured) -> tuple[ReplayInfo | None, Predictions | None]:
-    """How well the replay reproduces the steps, and, where well enough, what it predicts."""
+def _replayed(
+    times: Times, measured: _Measured, rows: tuple[WaterfallRow, ...]
+) -> tuple[ReplayInfo | None, Predictions | None]:
+    """How well the replay reproduces the steps, and, where well enough, what fixes give back."""
     timeline, kinds = times.timeline, times.kinds
-    if times.is_cpu or not len(timeline.activities):
+    step_time_s, mfu = measured.step_time_s, measured.use.mfu
+    if times.is_cpu:
+        held = {row.cause: row.fraction for row in rows}
+        shares: dict[Cause, float] = {
+            "data": held.get("idle_data_loading", 0.0),
+            "communication": held.get("communication", 0.0),
+        }
+        return None, Predictions(left_in_series(shares), step_time_s, mfu, shares.keys())
+    if not len(timeline.activities):
         return None, None
     graph = replay_graph(timeline, kinds)
     info = replay_info(timeline, kinds, graph, times.averaged)
@@ -208,4 +218,4 @@ def _replayed(times: Times, measured: _Measured) -> tuple[ReplayInfo | None, Pre
         return info, None
     what_ifs = WhatIfs.of(timeline, kinds, times.host, graph, times.windows)
     more_s = measured.unprofiled.more_waiting_s if measured.unprofiled is not None else 0.0
-    return info, Predictions(what_ifs, measured.step_time_s, measured.use.mfu, more_s)
+    return info, Predictions(left_by_replay(what_ifs, more_s), step_time_s, mfu)

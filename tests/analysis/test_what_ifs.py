@@ -7,7 +7,7 @@ import pytest
 
 from mfu_profiler.analysis.host_steps import host_steps
 from mfu_profiler.analysis.replay.graph import replay_graph
-from mfu_profiler.analysis.replay.predictions import Predictions
+from mfu_profiler.analysis.replay.predictions import Predictions, left_by_replay, left_in_series
 from mfu_profiler.analysis.replay.what_ifs import CAUSES, Cause, WhatIfs
 from mfu_profiler.analysis.report import Finding
 from mfu_profiler.analysis.times import times_of
@@ -181,7 +181,7 @@ def test_the_real_training_with_workers_took_what_the_replay_predicts(shared_dir
 
 
 def predictions(drawn: Timeline, mfu: float | None = 0.2) -> Predictions:
-    return Predictions(what_ifs(drawn), step_time_s=100e-6, mfu=mfu)
+    return Predictions(left_by_replay(what_ifs(drawn)), step_time_s=100e-6, mfu=mfu)
 
 
 def finding(code: str, share: float) -> Finding:
@@ -222,9 +222,20 @@ def test_what_no_what_if_tells_stays_as_it_is() -> None:
     assert predictions(data_bound()).of(plain) is plain
 
 
+def test_on_a_cpu_each_cause_gives_back_its_share() -> None:
+    shares: dict[Cause, float] = {"data": 0.4, "communication": 0.1}
+    predicted = Predictions(left_in_series(shares), step_time_s=1.0, mfu=0.3, causes=shares.keys())
+    findings = [finding("host_bound", 0.2), finding("communication", 0.1), finding("data_loading", 0.4)]
+    assert predicted.of(findings[0]) is findings[0]
+    assert predicted.of(findings[2]).step_time_after_s == pytest.approx(0.6)
+    rungs = predicted.ladder(findings)
+    assert [rung.code for rung in rungs] == ["data_loading", "communication"]
+    assert rungs[-1].step_time_after_s == pytest.approx(0.5) and rungs[-1].mfu_after == pytest.approx(0.6)
+
+
 def test_waits_of_unprofiled_steps_are_recovered_too() -> None:
     """A profiled step of 92 µs waits for nothing, an unprofiled one of 184 waits 92."""
-    predicted = Predictions(what_ifs(device_bound()), step_time_s=184e-6, mfu=None, more_waiting_s=92e-6)
+    predicted = Predictions(left_by_replay(what_ifs(device_bound()), 92e-6), step_time_s=184e-6, mfu=None)
     found = predicted.of(finding("data_loading", 0.5))
     assert found.recovered_s == pytest.approx(92e-6) and found.step_time_after_s == pytest.approx(92e-6)
     assert predicted.of(finding("host_bound", 0.5)).recovered_s == pytest.approx(0)

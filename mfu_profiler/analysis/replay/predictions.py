@@ -1,15 +1,16 @@
-"""What fixing a finding gives back, asked of the replay."""
+"""What fixing a finding gives back, and what several fixes give one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from mfu_profiler.analysis.replay.what_ifs import Cause, WhatIfs
+from mfu_profiler.analysis.replay.what_ifs import CAUSES, Cause, WhatIfs
 from mfu_profiler.analysis.report import Finding, LadderStep
 
-__all__ = ["Predictions"]
+__all__ = ["Predictions", "left_by_replay", "left_in_series"]
 
 _CAUSES: Mapping[str, Cause] = MappingProxyType(
     {
@@ -25,23 +26,48 @@ _CAUSES: Mapping[str, Cause] = MappingProxyType(
 LEAST_RUNG_FRACTION = 0.02
 """Of the step before it: a fix that gives less is no step of the ladder (design, section 7)."""
 
+LeftOf = Callable[[AbstractSet[Cause]], float]
+"""Causes that are removed -> what is then left of the step, 0 to 1."""
+
+
+def left_by_replay(what_ifs: WhatIfs, more_waiting_s: float = 0.0) -> LeftOf:
+    """Asks the replay.
+
+    Args:
+        what_ifs: of the profiled steps.
+        more_waiting_s: what the step in question waits for data beyond a profiled one.
+
+    """
+    more_ns = more_waiting_s * 1e9
+
+    def left(removed: AbstractSet[Cause]) -> float:
+        without_ns = what_ifs.step_ns(removed) + (0.0 if "data" in removed else more_ns)
+        return min(1.0, without_ns / (what_ifs.step_ns() + more_ns))
+
+    return left
+
+
+def left_in_series(shares: Mapping[Cause, float]) -> LeftOf:
+    """Where one thing happens after the other, as on a CPU: each cause gives back its share of the step."""
+    return lambda removed: max(0.0, 1.0 - sum(shares.get(cause, 0.0) for cause in removed))
+
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """Of the step that a report is of, which in a live run is not the one that was profiled."""
 
-    what_ifs: WhatIfs
+    left: LeftOf
     step_time_s: float
     mfu: float | None
-    more_waiting_s: float = 0.0
-    """What this step waits for data beyond a profiled one."""
+    causes: AbstractSet[Cause] = frozenset(CAUSES)
+    """Of which it can be told what their fixes give."""
 
     def of(self, finding: Finding) -> Finding:
-        """The finding with what its fix gives back, where a what-if tells."""
-        cause = _cause_of(finding)
+        """The finding with what its fix gives back, where that can be told."""
+        cause = self._cause_of(finding)
         if cause is None:
             return finding
-        left = self._left({cause})
+        left = self.left({cause})
         return replace(
             finding,
             recovered_s=self.step_time_s * (1 - left),
@@ -54,29 +80,23 @@ class Predictions:
 
         A fix counts for no more than the time that the partition gives its cause.
         """
-        open_ones = {finding: cause for finding in findings if (cause := _cause_of(finding)) is not None}
+        left_over = {finding: cause for finding in findings if (cause := self._cause_of(finding)) is not None}
         steps: list[LadderStep] = []
         removed: set[Cause] = set()
-        while open_ones:
-            before = self._left(removed)
-            left = {finding: self._left({*removed, cause}) for finding, cause in open_ones.items()}
-            best = max(open_ones, key=lambda one: min(before - left[one], one.share_fraction))
+        while left_over:
+            before = self.left(removed)
+            left = {finding: self.left({*removed, cause}) for finding, cause in left_over.items()}
+            best = max(left_over, key=lambda one: min(before - left[one], one.share_fraction))
             if before - left[best] < LEAST_RUNG_FRACTION * before:
                 break
-            removed.add(open_ones[best])
+            removed.add(left_over[best])
             steps.append(LadderStep(best.code, self.step_time_s * left[best], self._mfu_after(left[best])))
-            open_ones = {one: cause for one, cause in open_ones.items() if cause not in removed}
+            left_over = {one: cause for one, cause in left_over.items() if cause not in removed}
         return tuple(steps)
 
-    def _left(self, removed: set[Cause]) -> float:
-        """What is left of the step without these causes, 0 to 1."""
-        more_ns = self.more_waiting_s * 1e9
-        without_ns = self.what_ifs.step_ns(removed) + (0.0 if "data" in removed else more_ns)
-        return min(1.0, without_ns / (self.what_ifs.step_ns() + more_ns))
+    def _cause_of(self, finding: Finding) -> Cause | None:
+        cause = next((cause for code, cause in _CAUSES.items() if finding.code.startswith(code)), None)
+        return cause if cause in self.causes else None
 
     def _mfu_after(self, left: float) -> float | None:
         return self.mfu / left if self.mfu is not None and self.mfu <= left else None
-
-
-def _cause_of(finding: Finding) -> Cause | None:
-    return next((cause for code, cause in _CAUSES.items() if finding.code.startswith(code)), None)
