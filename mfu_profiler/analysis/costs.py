@@ -144,7 +144,7 @@ def op_costs(timeline: Timeline, nesting: Nesting, work: Work) -> OpCosts:
         has_byte=np.array([cost.byte is not None for cost in costs], np.bool_),
         dtype=tuple(dtype for (cost, dtype) in found if cost is not None),
         is_recomputed=is_recomputed(timeline, nesting, rows),
-        is_optimizer=is_in_optimizer(timeline, rows),
+        is_optimizer=is_in_optimizer(timeline, nesting, rows),
         is_causal=np.array([half is not None for half in causal], np.bool_),
     )
 

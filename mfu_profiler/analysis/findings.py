@@ -76,7 +76,8 @@ def findings(inputs: FindingInputs) -> tuple[Finding, ...]:
     for finding in filter(None, made):
         predicted = finding if inputs.predictions is None else inputs.predictions.of(finding)
         fraction = _worth(predicted)
-        if predicted.recovered_s is None or fraction >= LEAST_RECOVERED_FRACTION:
+        is_known = predicted.recovered_s is not None
+        if fraction >= LEAST_RECOVERED_FRACTION if is_known else predicted.advice:
             worth[predicted] = fraction
     return tuple(sorted(worth, key=lambda finding: -worth[finding]))
 
@@ -144,7 +145,7 @@ def _data_loading(inputs: FindingInputs, share: float) -> Finding:
     else:
         title = "the data loader's workers do not keep up"
         advice = (
-            "more workers, at most one per core:  DataLoader(..., num_workers=..., prefetch_factor=4)",
+            "more workers, or less work in each:  DataLoader(..., num_workers=..., prefetch_factor=4)",
             "move decoding or augmentation to the device, or prepare the data once",
         )
     return Finding("data_loading", title, share, (evidence, *places), advice)

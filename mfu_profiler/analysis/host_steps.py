@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mfu_profiler.analysis.op_roles import EVALUATE_FUNCTION
 from mfu_profiler.trace.host_calls import (
+    EVALUATION_MARK,
     is_data_loading,
     is_optimizer_step,
     is_zero_grad,
@@ -18,10 +19,12 @@ from mfu_profiler.trace.host_calls import (
 from mfu_profiler.trace.nesting import Nesting
 from mfu_profiler.trace.timeline import Timeline
 
-__all__ = ["HostSteps", "host_steps"]
+__all__ = ["EVALUATION", "HostSteps", "host_steps"]
 
 Int64 = npt.NDArray[np.int64]
 
+EVALUATION = "evaluation"
+"""Label of a stretch between two steps of a live run that is no step."""
 REPEATED_COVER_FRACTION = 0.90
 """User annotations are steps only if they cover more than this share of the span (design, section 4)."""
 
@@ -47,7 +50,8 @@ def host_steps(timeline: Timeline) -> HostSteps | None:
         return None
     number = timeline.by_name(marks.name, lambda name: step_number(name) is not None, np.bool_)
     if number.any():
-        return _in_order(timeline, np.flatnonzero(number), "ProfilerStep")
+        between = timeline.by_name(marks.name, lambda name: name == EVALUATION_MARK, np.bool_)
+        return _in_order(timeline, np.flatnonzero(number | between), "ProfilerStep")
     return _between_optimizer_steps(timeline) or _repeated_annotations(timeline)
 
 
@@ -63,7 +67,7 @@ def _in_order(timeline: Timeline, rows: npt.NDArray[np.intp], source: str) -> Ho
     if not kept:
         return None
     return HostSteps(
-        label=tuple(timeline.names[marks.name[row]] for row in kept),
+        label=tuple(timeline.names[marks.name[row]].replace(EVALUATION_MARK, EVALUATION) for row in kept),
         start_ns=marks.start_ns[kept],
         end_ns=marks.end_ns[kept],
         thread=int(marks.thread[kept[0]]),

@@ -18,16 +18,24 @@ EVALUATE_FUNCTION = "autograd::engine::evaluate_function"
 """Prefix of the op that the autograd engine records around each backward node."""
 
 
-def is_in_optimizer(timeline: Timeline, rows: Int64) -> Bool:
-    """Whether each op (a row of ``ops``) runs inside an optimizer step on its thread."""
+def is_in_optimizer(timeline: Timeline, nesting: Nesting, rows: Int64) -> Bool:
+    """Whether each op (a row of ``ops``) is the optimizer's: inside its step on its thread.
+
+    What a closure (LBFGS) computes in there is the model's: forward ops, which are recorded for autograd, and
+    backward nodes. Optimizers themselves run without gradients.
+    """
     ops, marks = timeline.ops, timeline.marks
     if not len(marks):
         return np.zeros(len(rows), np.bool_)
     order = sorted_by_nesting(marks.thread, marks.start_ns, marks.end_ns)
     table = Intervals(marks.name[order], marks.start_ns[order], marks.end_ns[order], marks.thread[order])
     optimizer = timeline.by_name(table.name, is_optimizer_step, np.bool_)
-    _, inside = Nesting.of(table).innermost(ops.thread[rows], ops.start_ns[rows], among=optimizer)
-    return inside
+    mark, inside = Nesting.of(table).innermost(ops.thread[rows], ops.start_ns[rows], among=optimizer)
+    engine = timeline.by_name(ops.name, lambda name: name.startswith(EVALUATE_FUNCTION), np.bool_)
+    trains = ops.has_sequence | engine
+    above, has_above = nesting.parent_among(rows, trains)
+    in_closure = trains[rows] | (has_above & (ops.start_ns[above] >= table.start_ns[mark]))
+    return np.asarray(inside & ~in_closure, np.bool_)
 
 
 def is_recomputed(timeline: Timeline, nesting: Nesting, rows: Int64) -> Bool:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.activity_kinds import ActivityKinds
-from mfu_profiler.analysis.host_steps import HostSteps, host_steps
+from mfu_profiler.analysis.host_steps import EVALUATION, HostSteps, host_steps
 from mfu_profiler.trace.host_calls import step_number
 from mfu_profiler.trace.timeline import Timeline
 
@@ -199,7 +199,10 @@ def _finished(timeline: Timeline, windows: tuple[Window, ...]) -> tuple[Window, 
 
 
 def _with_pauses(windows: tuple[Window, ...]) -> tuple[Window, ...]:
-    """Mark averaged windows that are much longer than the median."""
+    """Mark evaluation, and averaged windows that are much longer than the median."""
+    windows = tuple(
+        replace(window, role="pause") if window.label == EVALUATION else window for window in windows
+    )
     lengths = [window.end_ns - window.start_ns for window in windows if window.role == "averaged"]
     if len(lengths) < 3:
         return windows

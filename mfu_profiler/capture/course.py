@@ -138,7 +138,7 @@ class Course:
         self._own_work.forget_until(step.end_ns)
         self.times.add(step, self.phase, own_ns)
         self.counting.step_ended()
-        if self.window is not None and self.phase is Phase.TIMED:
+        if self.window is not None and self.phase is Phase.TIMED and not step.evaluation_ns:
             self.window.data_waits.step_ended(step.start_ns, step.end_ns)
         if self.device_clock is not None:
             self.device_clock.add(step.number, mark)
@@ -183,6 +183,12 @@ class Course:
             self._profile(window, step)
         elif window.profiling.is_active:
             self.hand_over(None)
+
+    def begin_evaluation(self) -> None:
+        """The model evaluates between two steps: neither its time nor its FLOP are a step's."""
+        self.counting.end_early()
+        if self.window is not None:
+            self.window.profiling.begin_evaluation()
 
     def adopt(self, found_model: nn.Module | None) -> None:
         """Take a model that was found where none was given."""
@@ -237,13 +243,7 @@ class Course:
             self.window.profiling.end_elsewhere(because)
 
     def hand_over(self, unfinished: int | None, ended: str | None = None) -> None:
-        """Export what was recorded.
-
-        Args:
-            unfinished: number of the last mark, where it is not a whole step.
-            ended: how an exception ended the block, if one did.
-
-        """
+        """Export what was recorded; ``unfinished``: number of the last mark, where that is no whole step."""
         window = self.look_around()
         self._rest_from(self.times.count + 1)
         if not window.profiling.is_here:
@@ -256,13 +256,7 @@ class Course:
         self.counting.stop_watching_shapes()
 
     def finish(self, last: Step | None, ended: str | None) -> None:
-        """The block is over.
-
-        Args:
-            last: its last step, where that ended with the block; taken already.
-            ended: name of the exception that ended it, if one did.
-
-        """
+        """The block is over; ``last`` is its last step, taken already, where that ended with the block."""
         self.counting.leave()
         if self.window is None and not self.times.count:
             return  # neither a model nor a step: nothing to report on

@@ -195,21 +195,24 @@ class Run:
     @property
     def step_time_s(self) -> float:
         """Mean time of the last whole steps (ten, and ten seconds), the device's where known; NaN before."""
-        return math.nan if self._session is None else LiveRate(self._session.catch_up()).step_time_s
+        return self._live(lambda rate: rate.step_time_s, math.nan)
 
     @property
     def mfu(self) -> float:
         """Model FLOP / (``step_time_s`` x peak), 0 to 1; NaN while one of them is unknown."""
-        return math.nan if self._session is None else LiveRate(self._session.catch_up()).mfu
+        return self._live(lambda rate: rate.mfu, math.nan)
 
     @property
     def hfu(self) -> float:
         """The same of all FLOP that are executed, recomputation and optimizer included."""
-        return math.nan if self._session is None else LiveRate(self._session.catch_up()).hfu
+        return self._live(lambda rate: rate.hfu, math.nan)
 
     def metrics(self) -> dict[str, float]:
         """The run so far as a flat dict for a logger; what is not known yet is left out."""
-        return {} if self._session is None else LiveRate(self._session.catch_up()).metrics()
+        return self._live(LiveRate.metrics, {})
+
+    def _live(self, read: Callable[[LiveRate], _Result], unknown: _Result) -> _Result:
+        return unknown if self._session is None else self._session.ask(lambda course: read(LiveRate(course)))
 
     # Afterwards ---------------------------------------------------------------------------------
 

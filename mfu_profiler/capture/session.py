@@ -32,6 +32,7 @@ from mfu_profiler.capture.torch_private import is_capturing
 
 __all__ = ["Session"]
 
+_Answer = TypeVar("_Answer")
 _Method = TypeVar("_Method", bound=Callable[..., None])
 
 
@@ -91,14 +92,16 @@ class Session:
     @_guarded
     def step(self) -> None:
         """The user says that a step ends here."""
-        self._watch.tell()
-        self._thread = threading.get_ident()
-        self._settle(self.course.detector.explicit(time.time_ns()), self.course.device_mark())
+        with self._watch.lock:
+            self._watch.tell()
+            self._thread = threading.get_ident()
+            self._settle(self.course.detector.explicit(time.time_ns()), self.course.device_mark())
 
-    def catch_up(self) -> Course:
-        """The course after all that has happened so far; on any thread."""
-        self._catch_up()
-        return self.course
+    def ask(self, read: Callable[[Course], _Answer]) -> _Answer:
+        """What ``read`` makes of the course after all that has happened so far; on any thread."""
+        with self._watch.lock:
+            self._catch_up()
+            return read(self.course)
 
     @_guarded
     def _catch_up(self) -> None:
@@ -156,6 +159,9 @@ class Session:
             if course.detector.mode is None:  # else one has stepped, whether it still exists or not
                 course.detector.has_optimizer = bool(optimizers_of(model))  # asks the gc: once
         self._thread = thread
+        if mode == "evaluation" and course.detector.pending_end_ns is not None:
+            course.begin_evaluation()
+            call = None
         trains, evaluates = mode == "training", mode == "evaluation"
         self._settle(course.detector.forward(now_ns, trains=trains, evaluates=evaluates), mark)
         if not self._waiting and course.must_end(now_ns):

@@ -18,6 +18,8 @@ LIVE_STEPS = 10
 LIVE_NS = 10 * 10**9
 """... and so long, because the host of a GPU runs ahead of it between synchronizations."""
 MOST_LIVE_STEPS = 1000
+REFRESH_OVER = 1.02
+"""Pauses are looked for again once there are so many times more steps: that takes time with each of them."""
 # Tuples: to look for a member in a set calls Python code of Enum, in every step.
 _UNDISTURBED = (Phase.WARMUP, Phase.TIMED, Phase.PREPARED, Phase.REST)
 """Phases whose steps the live line shows; the others compile, count or profile."""
@@ -49,6 +51,8 @@ class StepTimes:
         self._recent: deque[int] = deque(maxlen=MOST_LIVE_STEPS)
         self._recent_device: deque[int] = deque(maxlen=MOST_LIVE_STEPS)
         self._expected: dict[int, Phase] = {}
+        self._pauses_at = 0, 0
+        """(Steps, ns): what the pauses were when there were so many steps."""
 
     def add(self, step: Step, phase: Phase, own_ns: int) -> None:
         """Take a finished step as the host saw it.
@@ -112,8 +116,12 @@ class StepTimes:
         """By how much the steps with a pause are longer than the median step."""
         if not len(self._plain):
             return 0
-        limit, middle = pause_limit(self._plain), median(self._plain)
-        return sum(int(length - middle) for length in self._plain if length > limit)
+        count, known_ns = self._pauses_at
+        if len(self._plain) > REFRESH_OVER * count:
+            limit, middle = pause_limit(self._plain), median(self._plain)
+            known_ns = sum(int(length - middle) for length in self._plain if length > limit)
+            self._pauses_at = len(self._plain), known_ns
+        return known_ns
 
     @property
     def pauses_ns(self) -> dict[str, int]:

@@ -39,25 +39,25 @@ def fixes(report: Report) -> tuple[Fix, ...]:
 
 
 def _gain(report: Report, finding: Finding) -> str:
-    """``without it: step 176 ms → 119 ms, MFU 28.1 % → 41.6 %``."""
+    """``at best, alone: step 176 ms → 119 ms, MFU 28.1 % → 41.6 %``."""
     if finding.step_time_after_s is None or report.step_time_s is None:
         return ""
-    text = f"without it: step {time_text(report.step_time_s)} → {time_text(finding.step_time_after_s)}"
+    text = f"at best, alone: step {time_text(report.step_time_s)} → {time_text(finding.step_time_after_s)}"
     if report.mfu is None or finding.mfu_after is None:
         return text
     return f"{text}, MFU {percent_text(report.mfu)} → {percent_text(finding.mfu_after)}"
 
 
 def fixes_ladder(report: Report) -> str:
-    """``fixing 1, then 3: step 176 ms → 119 ms → 103 ms, MFU 28.2 % → 41.7 % → 48.0 %``; none for one."""
+    """``at best, 1 then 3: step 176 ms → 119 ms → 103 ms, MFU 28.2 % → 41.7 % → 48.0 %``; none for one."""
     if len(report.ladder) < 2 or report.step_time_s is None:
         return ""
     number = {finding.code: index for index, finding in enumerate(report.findings, start=1)}
-    order = ", then ".join(str(number[rung.code]) for rung in report.ladder)
+    order = " then ".join(str(number[rung.code]) for rung in report.ladder)
     times = [report.step_time_s, *(rung.step_time_after_s for rung in report.ladder)]
     mfus = [report.mfu, *(rung.mfu_after for rung in report.ladder)]
     known = [percent_text(mfu) for mfu in mfus if mfu is not None]
-    text = f"fixing {order}: step {' → '.join(map(time_text, times))}"
+    text = f"at best, {order}: step {' → '.join(map(time_text, times))}"
     return f"{text}, MFU {' → '.join(known)}" if len(known) == len(mfus) else text
 
 

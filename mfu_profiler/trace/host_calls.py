@@ -19,6 +19,7 @@ from typing import Final, Literal
 
 __all__ = [
     "DATA_MARK",
+    "EVALUATION_MARK",
     "SYNC_OPS",
     "HostCallKind",
     "host_call_kind",
@@ -38,6 +39,9 @@ a memcpy or memset; ``event`` records, asks or orders and never blocks."""
 
 DATA_MARK: Final = "mfu_profiler.data"
 """The annotation that the user's own ``run.data()`` span writes."""
+
+EVALUATION_MARK: Final = "mfu_profiler.evaluation"
+"""The annotation that ``track`` writes around evaluation between two profiled steps."""
 
 # Sources: CUDA Runtime and Driver API reference; HIP API reference; Unified Runtime (UR) and Level Zero
 # specifications; kineto libkineto/src/CuptiCbidRegistry.cpp and pytorch/kineto#1024 for what is recorded.

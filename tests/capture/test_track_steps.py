@@ -168,6 +168,47 @@ def test_steps_without_an_optimizer_of_torchs_are_calls_and_the_report_says_so(t
     assert any(said in note for note in report_of(run).notes)
 
 
+@pytest.mark.parametrize("every", [1, 3])
+def test_evaluation_between_steps_adds_neither_flop_nor_time_to_them(every: int, tmp_path: Path) -> None:
+    model, train = mlp_training()
+    done = [0]
+
+    def step() -> None:
+        train()
+        done[0] += 1
+        if done[0] % every == 0:
+            model.eval()
+            with torch.no_grad():
+                for _ in range(5):
+                    model(torch.randn(400, 8))
+            model.train()
+
+    run = tracked(model, step, tmp_path, active=4, steps=14)
+    report = report_of(run)
+    assert report.flop.model_per_step == report.flop.counted_per_step == MLP_FLOP
+    assert run.metrics()["model_flop_per_step"] == MLP_FLOP
+    assert all(check.ok for check in report.checks)
+    roles = {window.role for window in report.windows if window.label == "evaluation"}
+    assert roles == {"pause"}
+    assert sum(window.role == "averaged" for window in report.windows) >= 3
+
+
+def test_what_a_closure_computes_is_the_models(tmp_path: Path) -> None:
+    model = Mlp()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.01, max_iter=1, max_eval=1)
+
+    def closure() -> Any:
+        optimizer.zero_grad()
+        loss = loss_of(model)
+        loss.backward()
+        return loss
+
+    report = report_of(tracked(model, lambda: optimizer.step(closure), tmp_path))
+    flop = report.flop
+    assert flop.shapes_per_step == flop.counted_per_step == flop.model_per_step == MLP_FLOP
+    assert flop.optimizer_per_step, "its own dot products"
+
+
 def test_evaluation_between_steps_is_named_as_a_pause(tmp_path: Path) -> None:
     model, train = mlp_training()
     done = [0]

@@ -187,6 +187,28 @@ def test_live_numbers_count_what_waits_on_any_thread(tmp_path: Path) -> None:
     assert counts == [39, 40]  # the last one has not been proven yet
 
 
+def test_live_numbers_may_be_asked_for_on_any_thread_at_any_time(tmp_path: Path) -> None:
+    model, step = mlp_training()
+    failed: list[BaseException] = []
+    is_over = threading.Event()
+
+    def ask_again_and_again() -> None:
+        try:
+            while not is_over.is_set():
+                assert all(value >= 0 for value in run.metrics().values())
+        except BaseException as error:
+            failed.append(error)
+
+    with mfu_profiler.track(model, out=tmp_path, report="never", **QUICK) as run:
+        asking = threading.Thread(target=ask_again_and_again)
+        asking.start()
+        for _ in range(300):
+            step()
+        is_over.set()
+        asking.join()
+    assert failed == [] and run.metrics()["steps"] == 300
+
+
 def profilers_that_keep_results() -> int:
     return sum(one.kineto_results is not None for one in instances_of(torch.autograd.profiler.profile))
 

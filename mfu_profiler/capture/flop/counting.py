@@ -64,6 +64,12 @@ class Counting:
         if self.count is None:
             self.count_shadow()
 
+    def end_early(self) -> None:
+        """The counted step is over though the next one has not begun: what runs until then is not counted."""
+        if self._counter is not None and self.is_under_way:
+            self.count = self._counter.stop()
+            self._because, self._counter = self._counter.because, None
+
     def count_shadow(self) -> None:
         """Count the last whole step's calls on a meta copy; the reason stays where that fails."""
         if self.count is not None or self.model is None or not self._whole_calls:

@@ -100,7 +100,8 @@ class Watch:
         self._events: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         """What to call, and with what; in the order in which it happened."""
         self._patches: list[Patch] = []
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held while the listener is told something."""
 
     @property
     def model(self) -> nn.Module | None:
@@ -154,7 +155,7 @@ class Watch:
         """Tells the listener all that has happened so far."""
         if self._teller == get_ident():  # asked again from within: by a signal handler of the user's
             return
-        with self._lock:
+        with self.lock:
             self._teller = get_ident()
             try:
                 while self._events and self._is_awake:
@@ -277,7 +278,7 @@ class Watch:
             self._optimizer_stepped(optimizer)
 
     def _find_model(self, optimizer: Optimizer) -> None:
-        with self._lock:
+        with self.lock:
             if not self._may_search:
                 return
             self._may_search = False

@@ -96,6 +96,12 @@ class Profiling:
             self.last_step = step
         return True
 
+    def begin_evaluation(self) -> None:
+        """Evaluation between two steps belongs to neither."""
+        recording = self._recording
+        if recording is not None and recording.is_started and recording.is_here:
+            recording.mark_evaluation()
+
     def cut_because(self, now_ns: int) -> str | None:
         """Why the window must end at once, however few steps it holds; None where it need not."""
         recording = self._recording

@@ -22,6 +22,7 @@ from torch.profiler.profiler import _KinetoProfile
 from mfu_profiler.capture.observe.discover import instances_of
 from mfu_profiler.capture.profile.host_memory import available_byte, resident_byte
 from mfu_profiler.capture.settings import Settings
+from mfu_profiler.trace.host_calls import EVALUATION_MARK
 
 __all__ = ["LONGEST_WINDOW_NS", "Recording", "a_profiler_records", "another_profiler_runs", "memory_short"]
 
@@ -94,6 +95,7 @@ class Recording:
         )
         self._intruders = _IntruderWatch(self._profiler, on_intruder)
         self._mark: Any = None
+        self._evaluates = False
         self.is_started = False
         self.started_ns = 0
         self._growth = _Growth()
@@ -130,8 +132,16 @@ class Recording:
     def mark(self, step: int) -> None:
         """A step begins, and the one before it ends."""
         self._close_mark()
+        self._evaluates = False
         self._mark = record_function(f"ProfilerStep#{step}")
         self._mark.__enter__()
+
+    def mark_evaluation(self) -> None:
+        """The step is over, and the next one has not begun."""
+        if not self._evaluates:
+            self._close_mark()
+            self._evaluates, self._mark = True, record_function(EVALUATION_MARK)
+            self._mark.__enter__()
 
     def is_long(self, now_ns: int) -> bool:
         """Whether the window has lasted longer than a trace should."""
