@@ -37,8 +37,8 @@ POSTPONED_STEPS = 5
 not to keep step with a schedule that repeats."""
 MOST_KEPT_STEPS = 1000
 """Steps whose times are kept for the trace of a block that is never profiled."""
-MOST_PATIENCE = 256
-"""Events, of some eighty steps; those of one step take some µs to act on."""
+MOST_PATIENCE = 80
+"""Steps; those of one take some µs to act on."""
 WHOLE_STEP_FRACTION = 0.05
 """A mark that outlasts its step by more than this share is no measure of it."""
 
@@ -118,9 +118,9 @@ class Course:
         return self.phase is self.plan.phase(step) and self.phase in (Phase.TIMED, Phase.REST)
 
     def patience(self, step: int) -> int:
-        """How many events may wait in this step: each has one at least, so no change of phase is missed."""
+        """How many ends of steps may be acted on late, from this step on; 0 for none."""
         if not self.is_quiet_in(step):
-            return 1
+            return 0
         return MOST_PATIENCE if self.phase is Phase.REST else min(MOST_PATIENCE, self.plan.prepared - step)
 
     @property

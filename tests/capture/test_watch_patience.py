@@ -71,7 +71,7 @@ def test_what_waits_is_told_in_order_with_the_times_at_which_it_happened(net: Ne
 
 
 def test_the_listener_is_told_once_so_much_waits(net: Net) -> None:
-    heard, watch = watching(net, 4)
+    heard, watch = watching(net, 3)  # until an optimizer has stepped, anything may end a step
     optimizer = SGD(net.parameters())
     train(net, optimizer, steps=1)
     assert heard.picture == ""
@@ -85,7 +85,7 @@ def test_arguments_do_not_wait(net: Net) -> None:
     heard, watch = watching(net, 2)
     net(X)
     net(X)
-    watch.patience = 1
+    watch.patience = 0
     net(X, scale=2.0)
     watch.stop()
     assert heard.arguments[:2] == [None, None]
@@ -129,7 +129,7 @@ class Clock:
 
 
 def test_the_device_is_marked_only_where_a_step_may_have_ended(net: Net) -> None:
-    heard, watch = watching(net, 1)
+    heard, watch = watching(net, 0)
     clock: Any = Clock()
     watch.clock = clock
     optimizer = SGD(net.parameters())
@@ -162,7 +162,7 @@ def phases_of_steps(folder: Path, monkeypatch: pytest.MonkeyPatch, patience: int
 
 
 def test_no_change_of_phase_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    attentive = phases_of_steps(tmp_path / "one", monkeypatch, 1)
+    attentive = phases_of_steps(tmp_path / "one", monkeypatch, 0)
     assert [number for number, _ in attentive] == list(range(1, 101))
     assert phases_of_steps(tmp_path / "many", monkeypatch, 10_000) == attentive
 

@@ -53,6 +53,8 @@ __all__ = ["Watch", "optimizers_of"]
 _STEP = "Optimizer.step#"
 """How torch names the record_function around a step (Optimizer.profile_hook_step)."""
 
+MOST_WAITING = 1000
+"""Events; a step of many micro-batches has several."""
 _SCALER_STEP = "_maybe_opt_step" if hasattr(torch.amp.GradScaler, "_maybe_opt_step") else "step"
 """What GradScaler.step calls to step or to skip; Dynamo looks at GradScaler.step, but not inside."""
 
@@ -87,8 +89,9 @@ class Watch:
     """
 
     def __init__(self, model: nn.Module | None, listener: Listener) -> None:
-        self.patience = 1
-        """So many events may wait until the listener is told, without their arguments where more than one."""
+        self.patience = 0
+        """So many possible ends of steps may wait until the listener is told; 0: it is told all at once.
+        What waits is told without its arguments."""
         self.clock: DeviceClock | None = None
         """Marks the ends of steps on the device."""
         self._tracked = model
@@ -121,6 +124,8 @@ class Watch:
         self._teller: int | None = None
         """The thread on which the listener is being told something; what happens on it is its own doing."""
         self._has_stepped = False
+        self._ends = 0
+        """Possible ends of steps among the events."""
         self._may_end = True
         """Whether the next training forward may be the first of another step."""
         self._may_search = self._tracked is None
@@ -156,7 +161,7 @@ class Watch:
         if self._teller == get_ident():  # asked again from within: by a signal handler of the user's
             return
         with self.lock:
-            self._teller = get_ident()
+            self._teller, self._ends = get_ident(), 0
             try:
                 while self._events and self._is_awake:
                     what, told = self._events.popleft()
@@ -208,13 +213,14 @@ class Watch:
             self._look_for_silent_steps()
         mark = None
         if trains or not self._has_stepped:
-            if self.clock is not None and self._may_end:
-                mark = self.clock.now()
+            if self._may_end:
+                self._ends += 1
+                mark = self.clock.now() if self.clock is not None else None
             self._may_end = not self._has_stepped
         mode = "training" if trains else "other" if core.training else "evaluation"
-        call = (args, kwargs) if self.patience == 1 else None
+        call = None if self.patience else (args, kwargs)
         self._events.append((self._on_forward, (core, mode, time_ns(), thread, mark, call)))
-        if len(self._events) >= self.patience:
+        if self._ends >= self.patience or len(self._events) >= MOST_WAITING:
             self.tell()
         return True
 
@@ -245,7 +251,7 @@ class Watch:
             self._backward.undo()
         self._stepping[thread] = call, optimizer
         self._events.append((self._on_optimizer_begin, (optimizer,)))
-        if len(self._events) >= self.patience:
+        if self._ends >= self.patience or len(self._events) >= MOST_WAITING:
             self.tell()
         return True
 
@@ -257,10 +263,13 @@ class Watch:
         return False
 
     def _optimizer_stepped(self, optimizer: Optimizer) -> None:
-        mark = self.clock.now() if self.clock is not None and self._may_end else None
+        mark = None
+        if self._may_end:
+            self._ends += 1
+            mark = self.clock.now() if self.clock is not None else None
         self._may_end = self._has_stepped = True
         self._events.append((self._on_optimizer_end, (optimizer, time_ns(), mark)))
-        if len(self._events) >= self.patience:
+        if self._ends >= self.patience or len(self._events) >= MOST_WAITING:
             self.tell()
         if self._may_search:
             self._find_model(optimizer)
