@@ -34,7 +34,15 @@ from mfu_profiler.analysis.replay.fidelity import replay_info
 from mfu_profiler.analysis.replay.graph import replay_graph
 from mfu_profiler.analysis.replay.predictions import Predictions, left_by_replay, left_in_series
 from mfu_profiler.analysis.replay.what_ifs import Cause, WhatIfs
-from mfu_profiler.analysis.report import SCHEMA_VERSION, ReplayInfo, Report, WaterfallRow
+from mfu_profiler.analysis.report import (
+    SCHEMA_VERSION,
+    HostIdle,
+    KernelRow,
+    ReplayInfo,
+    Report,
+    StepsInfo,
+    WaterfallRow,
+)
 from mfu_profiler.analysis.scale import scale_of
 from mfu_profiler.analysis.settings import with_settings
 from mfu_profiler.analysis.tables import TableInputs, kernel_rows, op_rows
@@ -138,35 +146,17 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
     measured = _measured(times, peaks, options)
     ran, use = measured.ran, measured.use
     directions = copy_by_direction(times)
-    idle = host_idle(timeline, times.parts.spans["idle_host"], times.averaged, times.averaged_ns)
-    if measured.unprofiled is not None:
-        idle = host_idle_of(measured.unprofiled, idle)
-    details = waterfall_details(times, ran.work, use, directions, idle) | clock_detail(use, measured.clock)
-    if measured.unprofiled is not None:
-        details["profiler"] = measured.unprofiled.profiler_detail(times.partition.idle_host)
-    rows = waterfall(times.partition, use.split, measured.step_time_s, details, measured.unprofiled)
+    rows, idle = _losses(times, measured, directions)
     locations, (starts, ends) = Locations(timeline), windows.edges()
-    tables = TableInputs(
-        timeline=timeline,
-        ran=ran,
-        peaks=use.peaks,
-        memory_byte_per_s=peaks.memory_byte_per_s,
-        locations=locations,
-        rows=np.flatnonzero(times.inside(ran.work.start_ns)),
-        stretch=measured.stretch,
-    )
+    tables = _table_inputs(times, measured, peaks, locations)
     kernels = kernel_rows(tables)
     replay, predictions = _replayed(times, measured, rows)
     found = findings(FindingInputs(rows, idle, kernels, Evidence(times, locations), predictions))
     kind_of_work = workload(timeline, ran.work, ran.costs) or known_workload(live)
     trains = is_training(timeline)
     steps, device = steps_info(windows, measured.unprofiled), device_info(timeline, peaks, use)
-    said = notes(timeline, use, windows, options.windows, kernels)
-    if times.is_cpu and options.device is not None:
-        said = (f"the device {options.device} is not used: nothing ran on an accelerator", *said)
     if live is not None:
         device = with_live_device(device, live, use, measured.clock)
-        said = (*live_notes(live, steps), *said)
     return Report(
         schema_version=SCHEMA_VERSION,
         mfu=use.mfu,
@@ -192,9 +182,47 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         checks=trace_checks(timeline, windows, use),
         scale=None if times.is_cpu else scale_of(kind_of_work, use.precision, trains),
         conventions=conventions(use, kind_of_work, trains),
-        notes=said,
+        notes=_notes(times, use, options, kernels, steps),
         replay=replay,
     )
+
+
+def _losses(
+    times: Times, measured: _Measured, directions: dict[str, float]
+) -> tuple[tuple[WaterfallRow, ...], tuple[HostIdle, ...]]:
+    """The waterfall, and host-bound time by phase and reason, both of the step that the report is of."""
+    use, unprofiled = measured.use, measured.unprofiled
+    idle = host_idle(times.timeline, times.parts.spans["idle_host"], times.averaged, times.averaged_ns)
+    if unprofiled is not None:
+        idle = host_idle_of(unprofiled, idle)
+    details = waterfall_details(times, measured.ran.work, use, directions, idle)
+    details |= clock_detail(use, measured.clock)
+    if unprofiled is not None:
+        details["profiler"] = unprofiled.profiler_detail(times.partition.idle_host)
+    return waterfall(times.partition, use.split, measured.step_time_s, details, unprofiled), idle
+
+
+def _table_inputs(times: Times, measured: _Measured, peaks: DevicePeaks, locations: Locations) -> TableInputs:
+    return TableInputs(
+        timeline=times.timeline,
+        ran=measured.ran,
+        peaks=measured.use.peaks,
+        memory_byte_per_s=peaks.memory_byte_per_s,
+        locations=locations,
+        rows=np.flatnonzero(times.inside(measured.ran.work.start_ns)),
+        stretch=measured.stretch,
+    )
+
+
+def _notes(
+    times: Times, use: Utilization, options: Options, kernels: tuple[KernelRow, ...], steps: StepsInfo
+) -> tuple[str, ...]:
+    """What a reader must know to read the numbers right, what only a live run tells first."""
+    live = times.timeline.live
+    lines = [*live_notes(live, steps)] if live is not None else []
+    if times.is_cpu and options.device is not None:
+        lines.append(f"the device {options.device} is not used: nothing ran on an accelerator")
+    return (*lines, *notes(times.timeline, use, times.windows, options.windows, kernels))
 
 
 def _replayed(

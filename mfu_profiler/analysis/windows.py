@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from mfu_profiler.analysis.activity_kinds import ActivityKinds
 from mfu_profiler.analysis.host_steps import EVALUATION, HostSteps, host_steps
+from mfu_profiler.analysis.step_lengths import PAUSE_OVER_MEDIAN
 from mfu_profiler.trace.host_calls import step_number
 from mfu_profiler.trace.timeline import Timeline
 
@@ -33,8 +34,6 @@ Bool = npt.NDArray[np.bool_]
 
 STARTUP_SHRINK_FRACTION = 0.10
 """A leading window whose lag behind the host shrinks by more of its length is start-up."""
-PAUSE_OVER_MEDIAN = 3.0
-"""A window longer than this many medians is a pause (compilation, checkpoint, evaluation), not a step."""
 
 
 @dataclass(frozen=True, slots=True)

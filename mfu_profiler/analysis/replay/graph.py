@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.activity_kinds import ActivityKinds
-from mfu_profiler.analysis.replay.host import HostProgram, host_program
+from mfu_profiler.analysis.replay.host import NEVER_NS, HostProgram, host_program
 from mfu_profiler.analysis.replay.joins import Pairs, joins_by_calls, joins_by_times
 from mfu_profiler.trace.timeline import Activities, Timeline
 
@@ -33,8 +33,6 @@ LEAST_SAMPLES = 8
 MOST_LATENCY_NS, MOST_GAP_NS = 50_000, 10_000
 QUEUED_NS = 20_000
 """An activity launched so long before the one before it ended stood in the queue."""
-_NEVER = np.iinfo(np.int64).min // 4
-"""Before everything, and far from overflow."""
 LATE_NS = 2_000
 """Smaller delays are not worth a search for their cause."""
 
@@ -69,7 +67,7 @@ def replay_graph(timeline: Timeline, kinds: ActivityKinds) -> ReplayGraph:
     launch_ns = np.where(
         is_launched, timeline.calls.start_ns[activities.call] if len(timeline.calls) else 0, 0
     )
-    ended_ns = np.where(has_before, activities.end_ns[before], _NEVER)
+    ended_ns = np.where(has_before, activities.end_ns[before], NEVER_NS)
     since_launch, since_end = activities.start_ns - launch_ns, activities.start_ns - ended_ns
     first, awaited = joins_by_calls(timeline)
     is_alone = is_launched.copy()

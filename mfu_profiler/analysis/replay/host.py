@@ -22,14 +22,15 @@ from mfu_profiler.analysis.replay.joins import Pairs
 from mfu_profiler.trace.host_calls import waits_for_device
 from mfu_profiler.trace.timeline import Activities, Timeline
 
-__all__ = ["HostProgram", "host_program"]
+__all__ = ["NEVER_NS", "HostProgram", "host_program"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
 CLOCK_TOLERANCE_NS = 2_000
 """Host and device stamps of one moment differ by as much in real traces."""
-_NEVER = np.iinfo(np.int64).min // 4
+NEVER_NS = np.iinfo(np.int64).min // 4
+"""Before everything, and far from overflow."""
 OWN_NS = 2_000
 """What a call that waits takes by itself, at most: a wait for nothing takes 1 to 3 µs in real traces."""
 
@@ -64,7 +65,7 @@ def host_program(timeline: Timeline) -> HostProgram:
     before = np.concatenate([start[:1], reached[:-1]])
     own = np.maximum(0, end - np.maximum(start, before))
     items, awaited = _awaits(timeline, rows)
-    ended = np.full(len(rows), _NEVER)
+    ended = np.full(len(rows), NEVER_NS)
     np.maximum.at(ended, items, timeline.activities.end_ns[awaited])
     has_blocked = ended > start
     return HostProgram(

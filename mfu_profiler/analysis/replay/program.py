@@ -8,15 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.replay.graph import ReplayGraph
+from mfu_profiler.analysis.replay.host import NEVER_NS
 from mfu_profiler.analysis.replay.joins import Pairs
 
 __all__ = ["Program", "State", "program_of", "run"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
-
-_NEVER = np.iinfo(np.int64).min // 4
-"""Before everything, and far from overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def program_of(graph: ReplayGraph, items: Bool | None = None) -> Program:
     place[rows] = np.arange(len(rows))
     first_join, joined = _inside(graph.joins, place, place, len(rows))
     first_await, awaited = _inside(host.awaits, item_at, place, len(chosen))
-    floor = _floors(graph, rows) if items is None else np.full(len(rows), _NEVER)
+    floor = _floors(graph, rows) if items is None else np.full(len(rows), NEVER_NS)
     return Program(
         item=chosen,
         think_ns=host.think_ns[chosen],
@@ -115,7 +113,7 @@ def _inside(pairs: Pairs, first_at: Int64, second_at: Int64, count: int) -> Pair
 def _floors(graph: ReplayGraph, rows: Int64) -> Int64:
     """Ends of what stands without a launch record before these activities or is joined by them."""
     end_ns = graph.activities.end_ns
-    floor = np.full(len(end_ns), _NEVER)
+    floor = np.full(len(end_ns), NEVER_NS)
     stands = graph.has_before & ~graph.is_launched[graph.before]
     floor[stands] = (end_ns[graph.before] + graph.gap_ns)[stands]
     waiting, awaited = graph.joins
@@ -139,7 +137,7 @@ def run(program: Program, state: State) -> Int64:
         start = reached + think
         for place in range(first[item], first[item + 1]):
             ready = start + latency[place]
-            free = end_of.get(stream[place], _NEVER) + gap[place]
+            free = end_of.get(stream[place], NEVER_NS) + gap[place]
             if free > ready:
                 ready = free
             if floor[place] > ready:

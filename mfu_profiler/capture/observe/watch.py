@@ -71,6 +71,7 @@ def _stop_in_child() -> None:
     """A process forked off the training (a worker of a DataLoader) is not watched."""
     for watch in list(_awake):
         watch.stop()
+        watch.lock = threading.RLock()  # another thread of the parent may hold it, and is not here to let go
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows; to ask for the process's id takes a system call
