@@ -20,8 +20,10 @@ from mfu_profiler.analysis.describe import (
     workload,
 )
 from mfu_profiler.analysis.efficiency import Executed, executed
-from mfu_profiler.analysis.evidence import Evidence
-from mfu_profiler.analysis.findings import FindingInputs, findings
+from mfu_profiler.analysis.findings import Evidence, FindingInputs, findings, options_of
+from mfu_profiler.analysis.fixes.in_series import left_in_series
+from mfu_profiler.analysis.fixes.reliefs import Fixes, fixes_of
+from mfu_profiler.analysis.fixes.steps import Steps
 from mfu_profiler.analysis.host_idle import host_idle
 from mfu_profiler.analysis.host_steps import host_steps
 from mfu_profiler.analysis.live_flop import chosen_flop, flop_info
@@ -32,8 +34,8 @@ from mfu_profiler.analysis.peak import DevicePeaks, device_peaks
 from mfu_profiler.analysis.reading import is_cpu_run
 from mfu_profiler.analysis.replay.fidelity import replay_info
 from mfu_profiler.analysis.replay.graph import replay_graph
-from mfu_profiler.analysis.replay.predictions import Predictions, left_by_replay, left_in_series
-from mfu_profiler.analysis.replay.what_ifs import Cause, WhatIfs
+from mfu_profiler.analysis.replay.predictions import Predictions, left_by_replay
+from mfu_profiler.analysis.replay.what_ifs import WhatIfs
 from mfu_profiler.analysis.report import (
     SCHEMA_VERSION,
     HostIdle,
@@ -150,8 +152,20 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
     locations, (starts, ends) = Locations(timeline), windows.edges()
     tables = _table_inputs(times, measured, peaks, locations)
     kernels = kernel_rows(tables)
-    replay, predictions = _replayed(times, measured, rows)
-    found = findings(FindingInputs(rows, idle, kernels, Evidence(times, locations), predictions))
+    fixes = fixes_of(Steps(times, ran, peaks))
+    replay, predictions = _replayed(fixes, measured)
+    found = findings(
+        FindingInputs(
+            waterfall=rows,
+            host_idle=idle,
+            kernels=kernels,
+            evidence=Evidence(times, locations),
+            fixes=fixes,
+            stretch=measured.stretch,
+            predictions=predictions,
+            clock=measured.clock,
+        )
+    )
     kind_of_work = workload(timeline, ran.work, ran.costs) or known_workload(live)
     trains = is_training(timeline)
     steps, device = steps_info(windows, measured.unprofiled), device_info(timeline, peaks, use)
@@ -184,6 +198,7 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         conventions=conventions(use, kind_of_work, trains),
         notes=_notes(times, use, options, kernels, steps),
         replay=replay,
+        options=options_of(fixes, predictions),
     )
 
 
@@ -225,25 +240,19 @@ def _notes(
     return (*lines, *notes(times.timeline, use, times.windows, options.windows, kernels))
 
 
-def _replayed(
-    times: Times, measured: _Measured, rows: tuple[WaterfallRow, ...]
-) -> tuple[ReplayInfo | None, Predictions | None]:
+def _replayed(fixes: Fixes, measured: _Measured) -> tuple[ReplayInfo | None, Predictions | None]:
     """How well the replay reproduces the steps, and, where well enough, what fixes give back."""
+    times = fixes.steps.times
     timeline, kinds = times.timeline, times.kinds
     step_time_s, mfu = measured.step_time_s, measured.use.mfu
     if times.is_cpu:
-        held = {row.cause: row.fraction for row in rows}
-        shares: dict[Cause, float] = {
-            "data": held.get("idle_data_loading", 0.0),
-            "communication": held.get("communication", 0.0),
-        }
-        return None, Predictions(left_in_series(shares), step_time_s, mfu, shares.keys())
+        return None, Predictions(left_in_series(fixes, measured.unprofiled), step_time_s, mfu)
     if not len(timeline.activities):
         return None, None
     graph = replay_graph(timeline, kinds)
     info = replay_info(timeline, kinds, graph, times.averaged)
     if not info.usable or not graph.is_launched.any():
         return info, None
-    what_ifs = WhatIfs.of(timeline, kinds, times.host, graph, times.windows)
+    what_ifs = WhatIfs.of(timeline, kinds, graph, times.windows, fixes.changes)
     more_s = measured.unprofiled.more_waiting_s if measured.unprofiled is not None else 0.0
     return info, Predictions(left_by_replay(what_ifs, more_s), step_time_s, mfu)

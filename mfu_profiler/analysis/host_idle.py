@@ -15,7 +15,7 @@ from mfu_profiler.trace.host_calls import (
 )
 from mfu_profiler.trace.timeline import Intervals, Timeline
 
-__all__ = ["host_idle"]
+__all__ = ["host_idle", "idle_reasons", "is_compilation"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -43,7 +43,7 @@ def host_idle(
     """
     bare = _bare(timeline)
     phases = _phases(timeline, bare)
-    reasons = _reasons(timeline, bare)
+    reasons = idle_reasons(timeline, bare)
     rows = []
     for phase, phase_spans in phases.items():
         left = idle_host & phase_spans
@@ -72,11 +72,18 @@ def _phases(timeline: Timeline, bare: Spans) -> dict[str, Spans]:
     return {"optimizer": optimizer, "backward": backward, "outside the model": outside, "forward": forward}
 
 
-def _reasons(timeline: Timeline, bare: Spans) -> dict[str, Spans]:
-    """Sets of time by reason, in the order in which they claim it; the rest is dispatch."""
+def idle_reasons(timeline: Timeline, bare: Spans | None = None) -> dict[str, Spans]:
+    """Sets of time by reason, in the order in which they claim it; the rest is dispatch.
+
+    Args:
+        timeline: a trace.
+        bare: long stretches without any op or call, if they are known already.
+
+    """
     calls, marks = timeline.calls, timeline.marks
+    bare = _bare(timeline) if bare is None else bare
     allocates = timeline.by_name(calls.name, lambda name: host_call_kind(name) == "allocate", np.bool_)
-    compiles = timeline.by_name(marks.name, lambda name: _COMPILATION in name, np.bool_)
+    compiles = timeline.by_name(marks.name, is_compilation, np.bool_)
     return {
         "compilation": _spans(marks, compiles),
         "allocator": _spans(calls, allocates),
@@ -85,6 +92,11 @@ def _reasons(timeline: Timeline, bare: Spans) -> dict[str, Spans]:
         "no ops": bare,
         "dispatch": Spans.nothing(),
     }
+
+
+def is_compilation(name: str) -> bool:
+    """Whether an annotation is of torch's compiler at work."""
+    return _COMPILATION in name
 
 
 def _is_collection(timeline: Timeline) -> Bool:

@@ -7,6 +7,7 @@ Its field names are the keys of the JSON form. Fractions are 0 to 1, ``None`` me
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from mfu_profiler.analysis.facts import (
     DeviceInfo,
@@ -22,6 +23,7 @@ __all__ = [
     "PARTS",
     "SCHEMA_VERSION",
     "Check",
+    "Confidence",
     "DeviceInfo",
     "Finding",
     "FlopInfo",
@@ -29,6 +31,7 @@ __all__ = [
     "KernelRow",
     "LadderStep",
     "ModuleFlop",
+    "NumericOption",
     "OpRow",
     "Partition",
     "ReplayInfo",
@@ -115,19 +118,36 @@ class HostIdle:
     """Of the step; over all rows they sum to the waterfall's ``idle_host``."""
 
 
+Confidence = Literal["high", "medium", "low"]
+"""``high``: the fix removes a wait that was recorded. ``medium``: it makes work shorter or overlap, by an
+estimate. ``low``: nobody can tell what the fix gives back; the finding ranks by its share."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     code: str
-    """Begins with its cause: ``data_loading``, ``synchronization``, ``host_bound``, ..."""
+    """Its cause: ``data_loading``, ``synchronization``, ``host_bound``, ..."""
     title: str
     share_fraction: float
-    """Share of the step that the partition gives this cause."""
+    """Share of the step that this cause holds."""
     evidence: tuple[str, ...]
     advice: tuple[str, ...]
     recovered_s: float | None = None
     """Step time that the fix gives back, by a replay without this cause; None where none can tell."""
     step_time_after_s: float | None = None
     mfu_after: float | None = None
+    confidence: Confidence = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class NumericOption:
+    """A precision that the device has and the run does not use: it changes numerics, and so is no finding."""
+
+    code: str
+    """``tf32``, ``bf16``, ``fp16`` or ``fp8``."""
+    step_time_after_s: float
+    """At best. No MFU: the peak changes as well."""
+    advice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,3 +264,5 @@ class Report:
     """The best fix first, then what the others still give back; findings whose fix can be replayed."""
     replay: ReplayInfo | None = None
     """None where nothing ran on a device."""
+    options: tuple[NumericOption, ...] = ()
+    """The quickest first."""

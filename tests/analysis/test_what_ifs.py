@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 import numpy as np
 import pytest
 
 from mfu_profiler.analysis.host_steps import host_steps
+from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.replay.graph import replay_graph
-from mfu_profiler.analysis.replay.predictions import Predictions, left_by_replay, left_in_series
-from mfu_profiler.analysis.replay.what_ifs import CAUSES, Cause, WhatIfs
+from mfu_profiler.analysis.replay.predictions import Predictions, left_by_replay
+from mfu_profiler.analysis.replay.relief import CAUSES, Cause, Change, Relief
+from mfu_profiler.analysis.replay.what_ifs import WhatIfs
 from mfu_profiler.analysis.report import Finding
 from mfu_profiler.analysis.times import times_of
 from mfu_profiler.trace.timeline import Timeline
@@ -22,7 +27,9 @@ STEPS = 5
 def what_ifs(drawn: Timeline) -> WhatIfs:
     times = times_of(drawn, host_steps(drawn), "device", is_cpu=False)
     assert times is not None
-    return WhatIfs.of(drawn, times.kinds, times.host, replay_graph(drawn, times.kinds), times.windows)
+    loading = times.host.loading.values()
+    reliefs: dict[Change, Relief] = {"data": Relief(reduce(or_, loading, Spans.nothing()))}
+    return WhatIfs.of(drawn, times.kinds, replay_graph(drawn, times.kinds), times.windows, reliefs)
 
 
 def step_us(drawn: Timeline, *removed: Cause) -> float:
@@ -218,19 +225,8 @@ def test_an_mfu_that_no_device_reaches_is_not_predicted() -> None:
 
 
 def test_what_no_what_if_tells_stays_as_it_is() -> None:
-    plain = finding("other_kernels", 0.4)
+    plain = finding("clocks", 0.4)
     assert predictions(data_bound()).of(plain) is plain
-
-
-def test_on_a_cpu_each_cause_gives_back_its_share() -> None:
-    shares: dict[Cause, float] = {"data": 0.4, "communication": 0.1}
-    predicted = Predictions(left_in_series(shares), step_time_s=1.0, mfu=0.3, causes=shares.keys())
-    findings = [finding("host_bound", 0.2), finding("communication", 0.1), finding("data_loading", 0.4)]
-    assert predicted.of(findings[0]) is findings[0]
-    assert predicted.of(findings[2]).step_time_after_s == pytest.approx(0.6)
-    rungs = predicted.ladder(findings)
-    assert [rung.code for rung in rungs] == ["data_loading", "communication"]
-    assert rungs[-1].step_time_after_s == pytest.approx(0.5) and rungs[-1].mfu_after == pytest.approx(0.6)
 
 
 def test_waits_of_unprofiled_steps_are_recovered_too() -> None:

@@ -32,22 +32,23 @@ def replayed_starts(graph: ReplayGraph, *, keeps_delays: bool) -> Int64:
         program = replace(program, delay_ns=np.zeros_like(program.delay_ns))
     starts = graph.activities.start_ns.copy()
     if len(program):
-        starts[program.row] = run(program, State(int(graph.host.start_ns[0])))
+        starts[program.row] = run(program, State(int(graph.host.start_ns[0])), graph.queue_depth)
     return starts
 
 
-def steady_period_ns(program: Program, steps: int) -> float:
+def steady_period_ns(program: Program, steps: int, queue_depth: int) -> float:
     """Length of a step where the program's steps repeat, so that no backlog of the recording is eaten up.
 
     Args:
         program: of some whole steps.
         steps: how many.
+        queue_depth: how many launches may wait on the device.
 
     """
     state, reached, ended = State(), 0, 0
     periods: list[int] = []
     for _ in range(MOST_REPETITIONS):
-        run(program, state)
+        run(program, state, queue_depth)
         # Host and device advance alike once the slower one sets the pace.
         host_ns, device_ns = state.reached_ns - reached, max(state.end_ns.values(), default=0) - ended
         reached, ended = state.reached_ns, ended + device_ns

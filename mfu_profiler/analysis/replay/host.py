@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from mfu_profiler.analysis.host_states import blocking_calls, launching_threads
 from mfu_profiler.analysis.replay.joins import Pairs
+from mfu_profiler.analysis.replay.queue import full_queue_waits
 from mfu_profiler.trace.host_calls import waits_for_device
 from mfu_profiler.trace.timeline import Activities, Timeline
 
@@ -65,6 +66,10 @@ def host_program(timeline: Timeline) -> HostProgram:
     before = np.concatenate([start[:1], reached[:-1]])
     own = np.maximum(0, end - np.maximum(start, before))
     items, awaited = _awaits(timeline, rows)
+    more_items, more_awaited = full_queue_waits(timeline, rows)
+    items, awaited = np.concatenate([items, more_items]), np.concatenate([awaited, more_awaited])
+    order = np.argsort(items, kind="stable")
+    items, awaited = items[order], awaited[order]
     ended = np.full(len(rows), NEVER_NS)
     np.maximum.at(ended, items, timeline.activities.end_ns[awaited])
     has_blocked = ended > start

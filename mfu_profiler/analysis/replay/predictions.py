@@ -7,10 +7,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from mfu_profiler.analysis.replay.what_ifs import CAUSES, Cause, WhatIfs
-from mfu_profiler.analysis.report import Finding, LadderStep
+from mfu_profiler.analysis.replay.relief import CAUSES, Cause, Change, Option
+from mfu_profiler.analysis.replay.what_ifs import WhatIfs
+from mfu_profiler.analysis.report import Confidence, Finding, LadderStep
 
-__all__ = ["Predictions", "left_by_replay", "left_in_series"]
+__all__ = ["LeftOf", "Predictions", "left_by_replay"]
 
 _CAUSES: Mapping[str, Cause] = MappingProxyType(
     {
@@ -20,13 +21,28 @@ _CAUSES: Mapping[str, Cause] = MappingProxyType(
         "launch": "host",
         "communication": "communication",
         "copy": "copy",
+        "garbage_collection": "garbage_collection",
+        "allocator": "allocator",
+        "compilation": "compilation",
+        "host_stall": "stall",
+        "outside_the_model": "outside",
+        "reading_back": "reading_back",
+        "optimizer": "optimizer",
+        "attention": "attention",
+        "layout": "layout",
+        "other_kernels": "merging",
+        "recomputation": "recomputation",
     }
 )
-"""What a finding's code begins with -> what its fix removes."""
+"""A finding's code -> what its fix removes."""
+_WAITS: frozenset[Cause] = frozenset(
+    {"data", "sync", "garbage_collection", "allocator", "compilation", "stall", "outside", "reading_back"}
+)
+"""A fix of these leaves nothing of what was recorded, so that its gain is no estimate."""
 LEAST_RUNG_FRACTION = 0.02
 """Of the step before it: a fix that gives less is no step of the ladder (design, section 7)."""
 
-LeftOf = Callable[[AbstractSet[Cause]], float]
+LeftOf = Callable[[AbstractSet[Change]], float]
 """Causes that are removed -> what is then left of the step, 0 to 1."""
 
 
@@ -40,16 +56,11 @@ def left_by_replay(what_ifs: WhatIfs, more_waiting_s: float = 0.0) -> LeftOf:
     """
     more_ns = more_waiting_s * 1e9
 
-    def left(removed: AbstractSet[Cause]) -> float:
+    def left(removed: AbstractSet[Change]) -> float:
         without_ns = what_ifs.step_ns(removed) + (0.0 if "data" in removed else more_ns)
         return min(1.0, without_ns / (what_ifs.step_ns() + more_ns))
 
     return left
-
-
-def left_in_series(shares: Mapping[Cause, float]) -> LeftOf:
-    """Where one thing happens after the other, as on a CPU: each cause gives back its share of the step."""
-    return lambda removed: max(0.0, 1.0 - sum(shares.get(cause, 0.0) for cause in removed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +75,29 @@ class Predictions:
 
     def of(self, finding: Finding) -> Finding:
         """The finding with what its fix gives back, where that can be told."""
-        cause = self._cause_of(finding)
+        cause = self.cause_of(finding)
         if cause is None:
             return finding
         left = self.left({cause})
+        confidence: Confidence = "high" if cause in _WAITS else "medium"
         return replace(
             finding,
             recovered_s=self.step_time_s * (1 - left),
             step_time_after_s=self.step_time_s * left,
             mfu_after=self._mfu_after(left),
+            confidence=confidence,
         )
+
+    def step_time_after_s(self, option: Option) -> float:
+        """The step with another precision, at best."""
+        return self.step_time_s * self.left({option})
 
     def ladder(self, findings: Sequence[Finding]) -> tuple[LadderStep, ...]:
         """One fix after the other, each time the one that then gives most, until none gives enough.
 
         A fix counts for no more than the time that the partition gives its cause.
         """
-        left_over = {finding: cause for finding in findings if (cause := self._cause_of(finding)) is not None}
+        left_over = {finding: cause for finding in findings if (cause := self.cause_of(finding)) is not None}
         steps: list[LadderStep] = []
         removed: set[Cause] = set()
         while left_over:
@@ -94,8 +111,9 @@ class Predictions:
             left_over = {one: cause for one, cause in left_over.items() if cause not in removed}
         return tuple(steps)
 
-    def _cause_of(self, finding: Finding) -> Cause | None:
-        cause = next((cause for code, cause in _CAUSES.items() if finding.code.startswith(code)), None)
+    def cause_of(self, finding: Finding) -> Cause | None:
+        """What the finding's fix removes; None where it cannot be told what that gives."""
+        cause = _CAUSES.get(finding.code)
         return cause if cause in self.causes else None
 
     def _mfu_after(self, left: float) -> float | None:

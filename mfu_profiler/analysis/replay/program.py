@@ -59,6 +59,8 @@ class State:
     """The end of all calls so far."""
     end_ns: dict[int, int] = field(default_factory=dict)
     """Of the last activity on each stream."""
+    queued_ns: list[int] = field(default_factory=list)
+    """Starts of the last activities, in order of launch: no more than the queue holds."""
 
 
 def program_of(graph: ReplayGraph, items: Bool | None = None) -> Program:
@@ -122,9 +124,18 @@ def _floors(graph: ReplayGraph, rows: Int64) -> Int64:
     return floor[rows]
 
 
-def run(program: Program, state: State) -> Int64:
-    """Starts of the activities; leaves the state as it is afterwards."""
+def run(program: Program, state: State, queue_depth: int) -> Int64:
+    """Starts of the activities; leaves the state as it is afterwards.
+
+    Args:
+        program: what host and device do.
+        state: before and after.
+        queue_depth: a launch returns after the activity so many before it has started.
+
+    """
     count = len(program.row)
+    queued = state.queued_ns
+    filled = queue_depth - len(queued)
     starts, ends = [0] * count, [0] * count
     first, first_join, joined = program.first.tolist(), program.first_join.tolist(), program.joined.tolist()
     stream, floor = program.stream.tolist(), program.floor_ns.tolist()
@@ -147,9 +158,14 @@ def run(program: Program, state: State) -> Int64:
                     ready = ends[joined[join]]
             starts[place] = ready + delay[place]
             ends[place] = end_of[stream[place]] = starts[place] + length[place]
-        reached = max(reached, start) + own
+        oldest = first[item] - filled
+        room = NEVER_NS
+        if oldest >= 0 and first[item] < first[item + 1]:
+            room = queued[oldest] if oldest < len(queued) else starts[oldest - len(queued)]
+        reached = max(max(reached, start) + own, room)
         for wait in range(first_await[item], first_await[item + 1]):
             if ends[awaited[wait]] + residual > reached:
                 reached = ends[awaited[wait]] + residual
     state.reached_ns = reached
+    state.queued_ns = [*queued, *starts][-queue_depth:]
     return np.array(starts, np.int64)

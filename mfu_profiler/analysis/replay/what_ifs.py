@@ -5,83 +5,128 @@ Each says exactly which durations it changes, and never what waits for what:
     data           waits for the data loader take no time
     sync           synchronizing calls return at once; copies from and to pageable memory still block
     host           launch calls, and the time between calls, take none; waits for data stay, and so do calls
-                   that block
+                   that block, collections of garbage, allocator calls, compilation, stalls, and what the host
+                   does outside of the model
     communication  collectives take no time on the device
     copy           copies and memsets take no time on the device, and block nobody
+
+The others, and the options, change what their ``Relief`` says: a stretch of host time takes none, some work a
+part of its time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.activity_kinds import ActivityKinds
-from mfu_profiler.analysis.host_states import HostStates
 from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.replay.engine import steady_period_ns
 from mfu_profiler.analysis.replay.graph import ReplayGraph
 from mfu_profiler.analysis.replay.program import Program, program_of
+from mfu_profiler.analysis.replay.relief import STAYS_WITH_A_FREE_HOST, Change, Relief
 from mfu_profiler.analysis.windows import Window, Windows
 from mfu_profiler.trace.host_calls import host_call_kind
 from mfu_profiler.trace.timeline import Timeline
 
-__all__ = ["CAUSES", "Cause", "WhatIfs"]
+__all__ = ["WhatIfs"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
+Float64 = npt.NDArray[np.float64]
 
-Cause = Literal["data", "sync", "host", "communication", "copy"]
 MOST_ITEMS = 20_000
 """Host calls of the steps that are repeated; of more steps the most typical serve."""
-CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
     """Of the program's items and activities."""
 
-    data_ns: Int64
-    """Of each item's think time, the wait for data."""
+    think_start_ns: Int64
+    think_end_ns: Int64
+    """When each item's think time was, as recorded, which ends with the start of a call."""
+    start_ns: Int64
+    own_start_ns: Int64
     synchronizes: Bool
     launches: Bool
     copies: Bool
     """Items that copy."""
     is_communication: Bool
     is_copy: Bool
+    place: Int64
+    """Of each row of ``Work`` in the program; -1 for none."""
 
 
 class WhatIfs:
     """Step times of one trace with causes removed; each is asked for once."""
 
-    def __init__(self, program: Program, facts: _Facts, steps: int) -> None:
+    def __init__(
+        self, program: Program, facts: _Facts, steps: int, reliefs: Mapping[Change, Relief], depth: int
+    ) -> None:
         self._program, self._facts, self._steps = program, facts, steps
-        self._known: dict[frozenset[Cause], float] = {}
+        self._reliefs, self._depth = reliefs, depth
+        self._known: dict[frozenset[Change], float] = {}
 
     @classmethod
     def of(
-        cls, timeline: Timeline, kinds: ActivityKinds, host: HostStates, graph: ReplayGraph, windows: Windows
+        cls,
+        timeline: Timeline,
+        kinds: ActivityKinds,
+        graph: ReplayGraph,
+        windows: Windows,
+        reliefs: Mapping[Change, Relief],
     ) -> WhatIfs:
         """Of the averaged steps."""
         inside, think_from, count = _averaged(graph, windows)
         program = program_of(graph, inside)
         thinks = think_from[program.item]
         program = replace(program, think_ns=graph.host.think_ns[thinks])
-        return cls(program, _facts(timeline, kinds, host, graph, program, thinks), count)
+        facts = _facts(timeline, kinds, graph, program, thinks)
+        return cls(program, facts, count, reliefs, graph.queue_depth)
 
-    def step_ns(self, removed: Iterable[Cause] = ()) -> float:
+    def step_ns(self, removed: Iterable[Change] = ()) -> float:
         """Length of a step where these causes are removed."""
         key = frozenset(removed)
         if key not in self._known:
-            program = self._program
-            for cause in CAUSES:  # in one order: "host" keeps what "data" left
-                if cause in key:
-                    program = _CHANGES[cause](program, self._facts, key)
-            self._known[key] = steady_period_ns(program, self._steps)
+            self._known[key] = steady_period_ns(self._without(key), self._steps, self._depth)
         return self._known[key]
+
+    def _without(self, removed: frozenset[Change]) -> Program:
+        program, facts = self._program, self._facts
+        gone = _together(relief.host for cause, relief in self._reliefs.items() if cause in removed)
+        own_ns = program.own_ns - gone.within(facts.own_start_ns, facts.own_start_ns + program.own_ns)
+        if "host" in removed:
+            stays = [self._reliefs[cause].host for cause in STAYS_WITH_A_FREE_HOST & self._reliefs.keys()]
+            think_ns = (_together(stays) - gone).within(facts.think_start_ns, facts.think_end_ns)
+            own_ns = np.where(facts.launches, 0, own_ns)
+        else:
+            think_ns = program.think_ns - gone.within(facts.think_start_ns, facts.think_end_ns)
+        returns = gone.holds(facts.start_ns)
+        returns |= facts.synchronizes & ("sync" in removed)
+        returns |= facts.copies & ("copy" in removed)
+        changed = replace(program, think_ns=think_ns, own_ns=own_ns, length_ns=self._lengths(removed))
+        return _unblocked(changed, returns)
+
+    def _lengths(self, removed: frozenset[Change]) -> Int64:
+        left = np.ones(len(self._program.row))
+        left[self._facts.is_communication & ("communication" in removed)] = 0
+        left[self._facts.is_copy & ("copy" in removed)] = 0
+        for cause in removed & self._reliefs.keys():
+            relief = self._reliefs[cause]
+            place = self._facts.place[relief.work]
+            np.minimum.at(left, place[place >= 0], relief.left[place >= 0])
+        return np.rint(self._program.length_ns * left).astype(np.int64)
+
+
+def _together(parts: Iterable[Spans]) -> Spans:
+    whole = Spans.nothing()
+    for spans in parts:
+        whole = whole | spans
+    return whole
 
 
 def _averaged(graph: ReplayGraph, windows: Windows) -> tuple[Bool, Int64, int]:
@@ -122,55 +167,31 @@ def _item_at(graph: ReplayGraph, start_ns: int) -> int | None:
 
 
 def _facts(
-    timeline: Timeline,
-    kinds: ActivityKinds,
-    host: HostStates,
-    graph: ReplayGraph,
-    program: Program,
-    thinks: Int64,
+    timeline: Timeline, kinds: ActivityKinds, graph: ReplayGraph, program: Program, thinks: Int64
 ) -> _Facts:
     calls = timeline.calls
     rows = graph.host.call[program.item]
-    ends = graph.host.start_ns[thinks]
-    loading = Spans.nothing()
-    for spans in host.loading.values():
-        loading = loading | spans
+    think_ends = graph.host.start_ns[thinks]
+    starts = graph.host.start_ns[program.item]
+    reached = starts - graph.host.think_ns[program.item]
+    place = np.full(len(timeline.activities), -1)
+    place[program.row] = np.arange(len(program.row))
 
     def are(kind: str) -> Bool:
         return timeline.by_name(calls.name, lambda name: host_call_kind(name) == kind, np.bool_)[rows]
 
     return _Facts(
-        data_ns=loading.within(ends - np.maximum(program.think_ns, 0), ends),
+        think_start_ns=think_ends - np.maximum(program.think_ns, 0),
+        think_end_ns=think_ends,
+        start_ns=starts,
+        own_start_ns=np.maximum(starts, reached),
         synchronizes=are("sync"),
         launches=are("launch"),
         copies=are("copy"),
         is_communication=kinds.is_communication[program.row],
         is_copy=kinds.is_copy[program.row],
+        place=place[np.flatnonzero(~kinds.is_copy)],
     )
-
-
-_Change = Callable[[Program, _Facts, frozenset[Cause]], Program]
-
-
-def _without_data(program: Program, facts: _Facts, removed: frozenset[Cause]) -> Program:
-    return replace(program, think_ns=program.think_ns - facts.data_ns)
-
-
-def _without_sync(program: Program, facts: _Facts, removed: frozenset[Cause]) -> Program:
-    return _unblocked(program, facts.synchronizes)
-
-
-def _without_host(program: Program, facts: _Facts, removed: frozenset[Cause]) -> Program:
-    kept = np.zeros_like(facts.data_ns) if "data" in removed else facts.data_ns
-    return replace(program, think_ns=kept, own_ns=np.where(facts.launches, 0, program.own_ns))
-
-
-def _without_communication(program: Program, facts: _Facts, removed: frozenset[Cause]) -> Program:
-    return _shortened(program, facts.is_communication)
-
-
-def _without_copy(program: Program, facts: _Facts, removed: frozenset[Cause]) -> Program:
-    return _unblocked(_shortened(program, facts.is_copy), facts.copies)
 
 
 def _unblocked(program: Program, items: Bool) -> Program:
@@ -179,16 +200,3 @@ def _unblocked(program: Program, items: Bool) -> Program:
     kept = np.repeat(~items, counts)
     first = np.concatenate([[0], np.cumsum(np.where(items, 0, counts))])
     return replace(program, first_await=first, awaited=program.awaited[kept])
-
-
-def _shortened(program: Program, activities: Bool) -> Program:
-    return replace(program, length_ns=np.where(activities, 0, program.length_ns))
-
-
-_CHANGES: dict[Cause, _Change] = {
-    "data": _without_data,
-    "sync": _without_sync,
-    "host": _without_host,
-    "communication": _without_communication,
-    "copy": _without_copy,
-}

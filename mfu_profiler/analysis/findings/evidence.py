@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from mfu_profiler.analysis.host_states import blocking_calls, pageable_copy_calls
+from mfu_profiler.analysis.findings.places import late_launches, reads_in, worst_syncs
+from mfu_profiler.analysis.host_idle import is_compilation
+from mfu_profiler.analysis.host_states import pageable_copy_calls
+from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.locations import Locations
 from mfu_profiler.analysis.times import Times
 from mfu_profiler.trace.host_calls import (
     DATA_MARK,
-    SYNC_OPS,
     host_call_kind,
     is_data_loading,
     is_optimizer_step,
@@ -28,6 +29,17 @@ __all__ = ["Evidence"]
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
+_SIZED_BY_VALUES = frozenset(
+    {
+        "aten::nonzero",
+        "aten::masked_select",
+        "aten::_unique2",
+        "aten::unique_consecutive",
+        "aten::unique_dim",
+        "aten::repeat_interleave",
+        "aten::bincount",
+    }
+)
 WORKERS = 4
 """Of a data loader that has none, to begin with."""
 
@@ -82,54 +94,24 @@ class Evidence:
 
     def worst_syncs(self) -> tuple[str, ...]:
         """What the host was blocked in when the device ran dry: the three that cost most idle time."""
-        idle = self.times.parts.spans["idle_synchronization"]
-        inside = self.times.inside(idle.start_ns)
-        starts, lengths = idle.start_ns[inside], (idle.end_ns - idle.start_ns)[inside]
-        cost: dict[str, list[int]] = {}
-        places: dict[str, Counter[str]] = {}
-        for (what, place), length in zip(self._blocked_in(starts), lengths.tolist(), strict=True):
-            if what is not None:
-                cost.setdefault(what, []).append(length)
-                places.setdefault(what, Counter()).update([place] if place and " at " not in what else [])
-        worst = sorted(cost.items(), key=lambda item: -sum(item[1]))[:3]
-        return tuple(
-            f"{count_text(len(found) / self.step_count)} {what}{_at(places[what])} a step, then"
-            f" {time_text(sum(found) / 1e9 / self.step_count)} idle"
-            for what, found in worst
-        )
+        return worst_syncs(self.times, self.locations)
 
-    def _blocked_in(self, time_ns: Int64) -> list[tuple[str | None, str | None]]:
-        """The blocking call around each time, else the op that reads back, and where that was sampled."""
-        calls, ops = self.timeline.calls, self.timeline.ops
-        reads = self.timeline.by_name(ops.name, lambda name: name in SYNC_OPS, np.bool_)
-        call, has_call = _holding(calls, blocking_calls(self.timeline), time_ns)
-        read, has_read = _holding(ops, reads, time_ns)
-        found: list[tuple[str | None, str | None]] = [(None, None)] * len(time_ns)
-        for index in np.flatnonzero(has_call).tolist():
-            row = int(call[index])
-            found[index] = self._call_text(row), self.locations.of_wait(calls, row, int(time_ns[index]))
-        for index in np.flatnonzero(has_read & ~has_call).tolist():
-            row = int(read[index])
-            found[index] = self._op_text(row), self.locations.of_wait(ops, row, int(time_ns[index]))
-        return found
+    def reads_in(self, spans: Spans) -> tuple[float, tuple[str, ...]]:
+        """(Values read back a step in some host time, the places where most are read)."""
+        return reads_in(self.times, self.locations, spans)
 
-    def _call_text(self, call: int) -> str:
-        calls = self.timeline.calls
-        name = self.timeline.names[int(calls.name[call])]
-        here = np.array([call])
-        op, has_op = self.times.joined.nesting.innermost(calls.thread[here], calls.start_ns[here])
-        return f"{name} in {self._op_text(int(op[0]))}" if has_op[0] else name
-
-    def _op_text(self, op: int) -> str:
-        """An op's name, and its source line where the trace has stacks."""
-        name = self.timeline.names[int(self.timeline.ops.name[op])]
-        location = self.locations.of_op(op)
-        return f"{name} at {location}" if location else name
+    def late_launches(self) -> tuple[str, ...]:
+        """The three ops that host-bound time ended with most."""
+        return late_launches(self.times, self.locations)
 
     def reads_back(self) -> bool:
         """Whether a value is read back from the device (``.item()``, ``print(loss)``, ``if tensor``)."""
         ops = self.timeline.ops
         return len(self._rows(ops, lambda name: name in ("aten::item", "aten::_local_scalar_dense"))) > 0
+
+    def sizes_on_host(self) -> bool:
+        """Whether a result's size was read on the host (``nonzero``, ``x[mask]``, ``unique``)."""
+        return len(self._rows(self.timeline.ops, _SIZED_BY_VALUES.__contains__)) > 0
 
     @property
     def is_cpu(self) -> bool:
@@ -163,6 +145,41 @@ class Evidence:
         has_kernels = any(self.timeline.names[index].startswith("triton_") for index in names)
         return has_kernels or self.names_any("Torch-Compiled Region") or self.names_any("CompiledFunction")
 
+    def is_compiled_optimizer(self) -> bool:
+        """Whether torch.compile made the optimizer step, or the optimizer captured itself in a graph."""
+        return self.uses_graphs() and self.optimizer_launches() <= 1
+
+    def has_python_stacks(self) -> bool:
+        """Whether the profiler recorded every Python call."""
+        return len(self.timeline.python) > 0
+
+    def passes_per_update(self, wrapper: str) -> float:
+        """Forward passes of a wrapper (``DistributedDataParallel``) to one optimizer step; 0 for none."""
+        marks, ops = self.timeline.marks, self.timeline.ops
+        forward = len(self._rows(ops, lambda name: name == f"{wrapper}.forward"))
+        forward = forward or len(self._rows(marks, lambda name: name == f"{wrapper}.forward"))
+        updates = len(self._rows(marks, is_optimizer_step))
+        return forward / updates if updates else float(forward > 0)
+
+    def allocations(self) -> tuple[str, ...]:
+        """Calls that allocate from the driver, or give back to it: the three that take most time."""
+        calls = self.timeline.calls
+        rows = self._rows(calls, lambda name: host_call_kind(name) == "allocate")
+        return self._by_name(calls, rows)
+
+    def compilations(self) -> tuple[str, ...]:
+        """What torch's compiler says of itself: the three that take most time."""
+        return self._by_name(self.timeline.marks, self._rows(self.timeline.marks, is_compilation))
+
+    def _by_name(self, table: Intervals, rows: Int64) -> tuple[str, ...]:
+        texts = []
+        for name in _most_time(table.name[rows], _durations(table, rows))[:3]:
+            chosen = rows[table.name[rows] == name]
+            time_s = float(_durations(table, chosen).sum()) / 1e9 / self.step_count
+            count = count_text(len(chosen) / self.step_count)
+            texts.append(f"{count} {self.timeline.names[name]} a step, {time_text(time_s)}")
+        return tuple(texts)
+
     def names_any(self, part: str) -> bool:
         """Whether an op or annotation has this in its name (``DistributedDataParallel``, ``FSDP``)."""
         used = {*np.unique(self.timeline.ops.name).tolist(), *np.unique(self.timeline.marks.name).tolist()}
@@ -180,14 +197,6 @@ class Evidence:
         optimizer = self.timeline.by_name(marks.name, is_optimizer_step, np.bool_)
         _, inside = Nesting.of(marks).innermost(calls.thread[rows], calls.start_ns[rows], among=optimizer)
         return float(np.count_nonzero(inside)) / self.step_count
-
-    def optimizer_name(self) -> str | None:
-        """Class of the optimizer, by its mark."""
-        rows = self._rows(self.timeline.marks, is_optimizer_step)
-        if not len(rows):
-            return None
-        name = self.timeline.names[int(self.timeline.marks.name[rows[0]])]
-        return name.removeprefix("Optimizer.step#").removesuffix(".step")
 
     # Copies -------------------------------------------------------------------
 
@@ -216,24 +225,6 @@ class Evidence:
         """Rows of a host table by name, in the averaged windows."""
         mask = self.timeline.by_name(table.name, predicate, np.bool_) & self.times.inside(table.start_ns)
         return np.flatnonzero(mask).astype(np.int64)
-
-
-def _at(places: Counter[str]) -> str:
-    """Where most of them were sampled; nothing where none was, or where the text has said it."""
-    if not places:
-        return ""
-    return f"{' mostly' if len(places) > 1 else ''} at {places.most_common(1)[0][0]}"
-
-
-def _holding(table: Intervals, mask: Bool, time_ns: Int64) -> tuple[Int64, Bool]:
-    """The row, of a mask, that started last before each time, and whether it holds the time."""
-    rows = np.flatnonzero(mask)
-    if not len(rows):
-        return np.zeros(len(time_ns), np.int64), np.zeros(len(time_ns), np.bool_)
-    rows = rows[np.argsort(table.start_ns[rows], kind="stable")]
-    place = np.searchsorted(table.start_ns[rows], time_ns, side="right") - 1
-    row = rows[np.maximum(place, 0)]
-    return row, np.asarray((place >= 0) & (time_ns < table.end_ns[row]), np.bool_)
 
 
 def _durations(table: Intervals, rows: Int64) -> Int64:

@@ -1,0 +1,1 @@
+"""What each fix would take away from the steps of a trace."""

@@ -1,0 +1,94 @@
+"""An optimizer that updates tensor by tensor or operation by operation, where one fused kernel would do.
+
+A fused update reads and writes each tensor once; otherwise each operation reads and writes its own::
+
+    Adam     lerp  mul  addcmul  sqrt  div  add  addcdiv        fused: parameter, gradient and two states
+    passes     3    2      3       2    2    2      4    = 18          read, all but the gradient written  = 7
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mfu_profiler.analysis.fixes.steps import Steps
+from mfu_profiler.analysis.intervals import Spans
+from mfu_profiler.analysis.op_roles import is_in_optimizer
+from mfu_profiler.analysis.replay.relief import Relief
+from mfu_profiler.trace.host_calls import host_call_kind, is_optimizer_step
+
+__all__ = ["OptimizerWork", "optimizer_work"]
+
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+FUSED_PASSES = {"Adam": 7, "AdamW": 7, "SGD": 5, "Adagrad": 5}
+"""Tensors that ``fused=True`` reads and writes per parameter (SGD: with momentum).
+Source: aten/src/ATen/native/cuda/fused_adam_utils.cuh and its neighbours."""
+_PASSES = {"lerp": 3, "add": 3, "sub": 3, "addcmul": 3, "addcdiv": 4, "maximum": 3}
+"""Tensors that an operation of an optimizer reads and writes; others one of each."""
+_OTHER_PASSES = 2
+_OPERATION = re.compile(r"^aten::(?:_foreach_)?([a-z]+)_?$")
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerWork:
+    """What the optimizer does in the averaged steps."""
+
+    name: str | None
+    """Its class, e.g. ``AdamW``; None where no mark says it."""
+    is_fused: bool
+    is_foreach: bool
+    count: float
+    """Of its ops or launches, per step."""
+    relief: Relief
+    """If it were fused."""
+
+
+def optimizer_work(steps: Steps) -> OptimizerWork:
+    """Of the marked optimizer steps."""
+    timeline, ops = steps.timeline, steps.ops
+    marks = timeline.marks
+    is_step = timeline.by_name(marks.name, is_optimizer_step, np.bool_) & steps.times.inside(marks.start_ns)
+    if not is_step.any():
+        return OptimizerWork(None, False, False, 0.0, Relief())
+    spans = Spans.of(marks.start_ns[is_step], marks.end_ns[is_step])
+    rows = _own_work(steps)
+    names = {timeline.names[index] for index in np.unique(ops.name[steps.work.op[rows]]).tolist()}
+    name = timeline.names[int(marks.name[np.argmax(is_step)])]
+    name = name.removeprefix("Optimizer.step#").removesuffix(".step")
+    passes = sum(_passes(one) for one in names)
+    left = min(1.0, FUSED_PASSES.get(name, passes) / passes) if passes else 1.0
+    return OptimizerWork(
+        name=name,
+        is_fused=any("_fused_" in one for one in names),
+        is_foreach=any("_foreach_" in one for one in names),
+        count=_count(steps, spans, rows) / steps.times.step_count,
+        relief=Relief.of_work(rows, left, spans),
+    )
+
+
+def _own_work(steps: Steps) -> Int64:
+    work = steps.work
+    rows = np.flatnonzero(work.has_op)
+    inside = is_in_optimizer(steps.timeline, steps.nesting, work.op[rows])
+    return rows[inside & steps.times.inside(steps.ops.start_ns[work.op[rows]])]
+
+
+def _count(steps: Steps, spans: Spans, rows: Int64) -> int:
+    if steps.times.is_cpu:
+        return len(rows)
+    calls = steps.timeline.calls
+    launches = steps.timeline.by_name(calls.name, lambda name: host_call_kind(name) == "launch", np.bool_)
+    return int(np.count_nonzero(launches & spans.holds(calls.start_ns)))
+
+
+def _passes(op: str) -> int:
+    """Tensors that an op reads and writes; 0 for what only names other ops or allocates."""
+    match = _OPERATION.match(op)
+    if match is None or match[1] in ("empty", "view", "select", "to", "detach", "item", "result"):
+        return 0
+    return _PASSES.get(match[1], _OTHER_PASSES)
