@@ -21,7 +21,7 @@ from mfu_profiler.analysis.describe import (
 )
 from mfu_profiler.analysis.efficiency import Executed, executed
 from mfu_profiler.analysis.findings import Evidence, FindingInputs, findings, options_of
-from mfu_profiler.analysis.fixes.in_series import left_in_series
+from mfu_profiler.analysis.fixes.in_series import InSeries
 from mfu_profiler.analysis.fixes.reliefs import Fixes, fixes_of
 from mfu_profiler.analysis.fixes.steps import Steps
 from mfu_profiler.analysis.host_idle import host_idle
@@ -161,7 +161,7 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
             kernels=kernels,
             evidence=Evidence(times, locations),
             fixes=fixes,
-            stretch=measured.stretch,
+            stretch=InSeries(fixes, measured.unprofiled).scale if times.is_cpu else measured.stretch,
             predictions=predictions,
             clock=measured.clock,
         )
@@ -246,7 +246,7 @@ def _replayed(fixes: Fixes, measured: _Measured) -> tuple[ReplayInfo | None, Pre
     timeline, kinds = times.timeline, times.kinds
     step_time_s, mfu = measured.step_time_s, measured.use.mfu
     if times.is_cpu:
-        return None, Predictions(left_in_series(fixes, measured.unprofiled), step_time_s, mfu)
+        return None, Predictions(InSeries(fixes, measured.unprofiled).left, step_time_s, mfu)
     if not len(timeline.activities):
         return None, None
     graph = replay_graph(timeline, kinds)
