@@ -83,6 +83,8 @@ def _page_blocks(content: Page) -> list[str]:
     if content.fixes or content.fixes_note:
         blocks += [f"### {escaped(content.fixes_heading)}", *_note(content.fixes_aside), *fixes]
         blocks += [*_note(content.fixes_ladder), *_note(content.fixes_note)]
+    if content.options:
+        blocks += [f"### {escaped(content.options_heading)}", _facts(content.options)]
     if content.kernels:
         blocks += [f"### {escaped(content.kernels_heading)}", _kernels(content.kernels, content.rate_unit)]
     return [*blocks, f"### {escaped(content.provenance_heading)}", _facts(content.provenance)]

@@ -83,6 +83,9 @@ class Page:
     """What several fixes give one after the other, or nothing."""
     fixes_note: str
     """Why there are no fixes; empty where there are, and where nothing is known."""
+    options_heading: str
+    options: tuple[Fact, ...]
+    """What would change numerics."""
     kernels_heading: str
     rate_unit: str
     kernels: tuple[KernelLine, ...]

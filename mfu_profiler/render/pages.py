@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mfu_profiler.analysis.report import Report
-from mfu_profiler.render.evidence import fixes, fixes_ladder, fixes_note, kernel_lines
+from mfu_profiler.render.evidence import fixes, fixes_ladder, fixes_note, kernel_lines, numeric_options
 from mfu_profiler.render.headline import headline, mfu_text
 from mfu_profiler.render.losses import (
     losses,
@@ -35,6 +35,8 @@ def page(report: Report, top: int) -> Page:
         fixes=fixes(report),
         fixes_ladder=fixes_ladder(report),
         fixes_note=fixes_note(report),
+        options_heading="Options that change numerics",
+        options=numeric_options(report),
         kernels_heading="Largest kernels, per step",
         rate_unit=unit,
         kernels=kernels,

@@ -75,6 +75,9 @@ def _print_page(console: Console, content: Page, *, with_heading: bool) -> None:
             console.print(_fixes(content.fixes))
         _print_note(console, content.fixes_ladder)
         _print_note(console, content.fixes_note)
+    if content.options:
+        _print_heading(console, content.options_heading)
+        console.print(_facts(content.options))
     if content.kernels:
         _print_heading(console, content.kernels_heading)
         console.print(_kernels(content.kernels, content.rate_unit, console.width))

@@ -13,6 +13,8 @@ from mfu_profiler.analysis.report import (
     FlopInfo,
     HostIdle,
     KernelRow,
+    LadderStep,
+    NumericOption,
     OpRow,
     Partition,
     Report,
@@ -112,6 +114,8 @@ def resnet() -> Report:
             },
         ),
         findings=_findings(),
+        ladder=(LadderStep("data_loading_main_process", 0.118, 0.42),),
+        options=(NumericOption("fp16", 0.119, "torch.autocast"),),
         kernels=_kernels(),
         ops=(OpRow("aten::convolution", "[32, 3, 224, 224]", 53.0, 0.041, 0.23, 2.6e11, 6.3e12, 0.4, None),),
         checks=(
@@ -152,6 +156,10 @@ def _findings() -> tuple[Finding, ...]:
             share_fraction=0.326,
             evidence=("1.0 next() a step, 59 ms, in the main process",),
             advice=("DataLoader(..., num_workers=4, pin_memory=True)",),
+            recovered_s=0.058,
+            step_time_after_s=0.118,
+            mfu_after=0.42,
+            confidence="high",
         ),
         Finding(
             code="host_bound",

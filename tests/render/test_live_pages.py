@@ -199,7 +199,10 @@ def test_a_breakdown_of_steps_unlike_the_others_is_called_rough(fraction: float,
 def test_profiled_steps_that_differ_are_nothing_to_fix() -> None:
     rows = waterfall(0.2, {"other_kernels": (0.3, ""), "profiler": (0.4, "")})
     text = TEXTS["terminal"]([replace(live(), waterfall=rows, findings=())])
-    assert "no change follows from what the trace shows of: other kernels (30.0 %)" in words(text)
+    assert (
+        "no change worth 3 % of the step follows from what the trace shows of: other kernels (30.0 %)"
+        in words(text)
+    )
     assert "profiler (40.0 %)" not in words(text)
 
 
@@ -207,13 +210,15 @@ def test_profiled_steps_that_differ_are_nothing_to_fix() -> None:
 def test_what_fixes_give_back_is_said_alone_and_one_after_the_other(renderer: str) -> None:
     sample = live()
     first, second = sample.findings[:2]
-    first = replace(first, recovered_s=0.05, step_time_after_s=0.1, mfu_after=0.4215)
+    first = replace(first, recovered_s=0.05, step_time_after_s=0.1, mfu_after=0.4215, confidence="high")
     ladder = (LadderStep(first.code, 0.1, 0.4215), LadderStep(second.code, 0.08, None))
     report = replace(sample, mfu=0.281, findings=(first, second), ladder=ladder)
     text = words(TEXTS[renderer]([report]))
     assert "at best, alone: step 150 ms → 100 ms, MFU 28.1 % → 42.1 %" in text
-    assert "at best, 1 then 2: step 150 ms → 100 ms → 80.0 ms" in text
-    assert "1 then" not in words(TEXTS[renderer]([replace(report, ladder=ladder[:1])]))
+    assert (
+        "one after the other, at best: now 150 ms (28.1 %) → with 1 100 ms (42.1 %) → and 2 80.0 ms" in text
+    )
+    assert "one after" not in words(TEXTS[renderer]([replace(report, ladder=ladder[:1])]))
 
 
 def test_json_has_the_live_fields() -> None:

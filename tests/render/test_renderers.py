@@ -187,7 +187,7 @@ def test_markdown_of_a_hostile_trace_holds_no_html_no_link_and_whole_tables() ->
     assert {t.content for t in spans if t.type == "html_inline"} <= {"<br>", "<code>", "</code>"}
     assert not [t for t in [*blocks, *spans] if t.type in {"html_block", "link_open", "image", "fence", "hr"}]
     headings = [block.tag for block in blocks if block.type == "heading_open"]
-    assert headings == ["h2", "h3", "h3", "h3", "h3"]
+    assert headings == ["h2", "h3", "h3", "h3", "h3", "h3"]
     columns = len([b for b in blocks if b.type == "th_open"])
     assert columns == 5 + 7
     code = [t for t in spans if t.type == "text" and "@everyone" in t.content]
@@ -242,7 +242,10 @@ def test_json_has_the_schema_that_was_promised() -> None:
         assert set(keys.split()) <= set(content if part is None else content[part])
     rows = {
         "waterfall": "cause fraction",
-        "findings": "code title share_fraction evidence advice",
+        "findings": "code title recovered_s step_time_after_s mfu_after share_fraction confidence evidence "
+        "advice",
+        "ladder": "code step_time_after_s mfu_after",
+        "options": "code step_time_after_s advice",
         "kernels": "name kind count time_s flop achieved_flop_per_s",
         "checks": "name ok detail",
     }

@@ -79,7 +79,7 @@ def late_launches(times: Times, locations: Locations) -> tuple[str, ...]:
     texts = []
     for name in np.argsort(-total, kind="stable")[:MOST_PLACES].tolist():
         if total[name] >= LEAST_PLACE_FRACTION:
-            location = locations.of_op(int(ops[names == name][0]))
+            location = None if texts else locations.of_op(int(ops[names == name][0]))
             at = f" at {location}" if location else ""
             texts.append(f"{times.timeline.names[name]} {percent_text(float(total[name]))}{at}")
     return (f"waited longest for: {', '.join(texts)}",) if texts else ()

@@ -7,6 +7,7 @@ back enough; where nobody can tell what it gives back, where there is advice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mfu_profiler.analysis.findings import device, host, waiting
 from mfu_profiler.analysis.findings.inputs import FindingInputs
@@ -29,10 +30,20 @@ def findings(inputs: FindingInputs) -> tuple[Finding, ...]:
             continue
         predicted = made if inputs.predictions is None else inputs.predictions.of(made)
         fraction = _worth(predicted)
+        predicted = _with_limit(inputs, predicted)
         if fraction >= LEAST_RECOVERED_FRACTION if _is_known(predicted) else predicted.advice:
             worth[predicted] = fraction
     ranked = sorted(worth, key=lambda finding: (not _is_known(finding), -worth[finding]))
     return tuple(one for place, one in enumerate(ranked) if not _repeats(inputs, one, ranked[:place]))
+
+
+def _with_limit(inputs: FindingInputs, finding: Finding) -> Finding:
+    """The finding, with what stands in the way of its fix."""
+    predictions = inputs.predictions
+    if predictions is None or predictions.host_limit_s(finding) is None:
+        return finding
+    said = "once that is fixed, the host's launches set the pace"
+    return replace(finding, evidence=(*finding.evidence, said))
 
 
 def _is_known(finding: Finding) -> bool:

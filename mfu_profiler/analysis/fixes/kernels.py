@@ -20,7 +20,8 @@ Bool = npt.NDArray[np.bool_]
 
 LAYOUT_KERNEL = re.compile(r"nchwToNhwc|nhwcToNchw|batched_transpose|SubTensorOp", re.IGNORECASE)
 """Helpers of cuDNN and MIOpen that convert between NCHW and NHWC."""
-_CHAINED = KERNEL_KINDS.index("elementwise")
+_CHAINED = [KERNEL_KINDS.index(kind) for kind in ("elementwise", "reduction", "normalization", "softmax")]
+"""Bound by memory, and fused with what stands before and behind by torch.compile."""
 
 
 def layout_conversions(steps: Steps) -> Relief:
@@ -32,7 +33,7 @@ def layout_conversions(steps: Steps) -> Relief:
 
 
 def unfused_chains(steps: Steps, apart: Int64) -> Relief:
-    """Neighbouring elementwise kernels: fused, a chain takes as long as its longest member.
+    """Neighbouring kernels bound by memory: fused, a chain takes as long as its longest member.
 
     Args:
         steps: of the trace.
@@ -42,7 +43,7 @@ def unfused_chains(steps: Steps, apart: Int64) -> Relief:
     work = steps.work
     order = np.argsort(work.start_ns, kind="stable")
     order = order[~work.is_communication[order]]
-    chained = work.kind == _CHAINED
+    chained = np.isin(work.kind, _CHAINED)
     chained[apart] = False
     chained = chained[order]
     if not chained.any():

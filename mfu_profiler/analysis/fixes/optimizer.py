@@ -9,6 +9,7 @@ A fused update reads and writes each tensor once; otherwise each operation reads
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,10 @@ Source: aten/src/ATen/native/cuda/fused_adam_utils.cuh and its neighbours."""
 _PASSES = {"lerp": 3, "add": 3, "sub": 3, "addcmul": 3, "addcdiv": 4, "maximum": 3}
 """Tensors that an operation of an optimizer reads and writes; others one of each."""
 _OTHER_PASSES = 2
+_NO_OPERATION = frozenset(
+    {"empty", "view", "select", "to", "copy", "detach", "item", "result", "fill", "zero"}
+)
+"""Names of other ops, allocation, and the counter of steps."""
 _OPERATION = re.compile(r"^aten::(?:_foreach_)?([a-z]+)_?$")
 
 
@@ -57,10 +62,11 @@ def optimizer_work(steps: Steps) -> OptimizerWork:
         return OptimizerWork(None, False, False, 0.0, Relief())
     spans = Spans.of(marks.start_ns[is_step], marks.end_ns[is_step])
     rows = _own_work(steps)
-    names = {timeline.names[index] for index in np.unique(ops.name[steps.work.op[rows]]).tolist()}
+    used, counts = np.unique(ops.name[steps.work.op[rows]], return_counts=True)
+    names = [timeline.names[index] for index in used.tolist()]
     name = timeline.names[int(marks.name[np.argmax(is_step)])]
     name = name.removeprefix("Optimizer.step#").removesuffix(".step")
-    passes = sum(_passes(one) for one in names)
+    passes = _passes(dict(zip(names, counts.tolist(), strict=True)))
     left = min(1.0, FUSED_PASSES.get(name, passes) / passes) if passes else 1.0
     return OptimizerWork(
         name=name,
@@ -86,9 +92,14 @@ def _count(steps: Steps, spans: Spans, rows: Int64) -> int:
     return int(np.count_nonzero(launches & spans.holds(calls.start_ns)))
 
 
-def _passes(op: str) -> int:
-    """Tensors that an op reads and writes; 0 for what only names other ops or allocates."""
-    match = _OPERATION.match(op)
-    if match is None or match[1] in ("empty", "view", "select", "to", "detach", "item", "result"):
-        return 0
-    return _PASSES.get(match[1], _OTHER_PASSES)
+def _passes(counts: Mapping[str, int]) -> float:
+    """Tensors that all operations on one parameter read and write; 0 where no operation is known.
+
+    Args:
+        counts: of each op; the rarest runs once for a parameter.
+
+    """
+    found = [(match[1], count) for op, count in counts.items() if (match := _OPERATION.match(op))]
+    found = [(operation, count) for operation, count in found if operation not in _NO_OPERATION]
+    once = min((count for _, count in found), default=1)
+    return sum(_PASSES.get(operation, _OTHER_PASSES) * count / once for operation, count in found)

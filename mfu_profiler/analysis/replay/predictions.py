@@ -42,6 +42,9 @@ _WAITS: frozenset[Cause] = frozenset(
 LEAST_RUNG_FRACTION = 0.02
 """Of the step before it: a fix that gives less is no step of the ladder (design, section 7)."""
 
+_HOST_LIMITS = 0.9
+"""Of what a fix leaves: where a free host would leave less than this, the host is the next limit."""
+
 LeftOf = Callable[[AbstractSet[Change]], float]
 """Causes that are removed -> what is then left of the step, 0 to 1."""
 
@@ -91,6 +94,14 @@ class Predictions:
     def step_time_after_s(self, option: Option) -> float:
         """The step with another precision, at best."""
         return self.step_time_s * self.left({option})
+
+    def host_limit_s(self, finding: Finding) -> float | None:
+        """The step that the host allows once a finding is fixed, where the host then sets the pace."""
+        cause = self.cause_of(finding)
+        if cause is None or cause == "host":
+            return None
+        left = self.left({cause})
+        return self.step_time_s * left if self.left({cause, "host"}) < _HOST_LIMITS * left else None
 
     def ladder(self, findings: Sequence[Finding]) -> tuple[LadderStep, ...]:
         """One fix after the other, each time the one that then gives most, until none gives enough.

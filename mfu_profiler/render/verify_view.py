@@ -1,0 +1,243 @@
+"""What ``verify`` found, for a terminal and as JSON: prediction, outcome, error, and what each rests on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from types import MappingProxyType
+
+import msgspec
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from mfu_profiler.analysis.verification import FindingChange, RunInfo, Verification
+from mfu_profiler.render.names import fitted, shown_text
+from mfu_profiler.render.page import Fact
+from mfu_profiler.units import count_text, flop_text, percent_text, time_text
+
+__all__ = ["render_verification", "render_verification_json"]
+
+LEAST_WIDTH = 60
+"""As of the report: below this the tables have no room."""
+_GAP = 2
+_NUMBER_WIDTH = 1
+_UNKNOWN = "unknown"
+_FATES: Mapping[str, str] = MappingProxyType({"new": "new in AFTER", "unknown": "AFTER does not tell"})
+"""Where the word alone says too little."""
+
+
+def render_verification_json(verifications: Sequence[Verification]) -> str:
+    """The fields, indented by 2, in ASCII; unknown is ``null``. Several are a list, ``verifications``."""
+    plain = [msgspec.to_builtins(one) for one in verifications]
+    version = plain[0]["schema_version"]
+    content = plain[0] if len(plain) == 1 else {"schema_version": version, "verifications": plain}
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def render_verification(verifications: Sequence[Verification], *, color: bool, width: int = 80) -> str:
+    """The comparisons as text of at most ``max(width, 60)`` columns.
+
+    Args:
+        verifications: in the order in which they are shown; several get a heading each.
+        color: whether to write ANSI colour codes.
+        width: columns of the terminal.
+
+    """
+    console = Console(
+        file=StringIO(),
+        width=max(width, LEAST_WIDTH),
+        force_terminal=color,
+        color_system="standard" if color else None,
+        no_color=not color,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    for one in verifications:
+        if len(verifications) > 1:
+            _print_heading(console, fitted(f"── {_place(one.before)} ──", console.width))
+        _print(console, one)
+    written = console.file
+    assert isinstance(written, StringIO)
+    return "\n".join(line.rstrip() for line in written.getvalue().strip("\n").split("\n")) + "\n"
+
+
+def _print(console: Console, one: Verification) -> None:
+    console.print(_facts(_headline(one), bold_labels=True))
+    if one.findings:
+        _print_heading(console, "Findings", "what each holds of a step, before → after")
+        _print_findings(console, one)
+    _print_heading(console, "What was compared")
+    console.print(_facts(tuple(_compared(one)), bold_labels=False))
+
+
+def _print_heading(console: Console, heading: str, aside: str = "") -> None:
+    space = " " * max(1, console.width - cell_len(heading) - cell_len(aside))
+    console.print()
+    console.print(Text.assemble((heading, "bold"), space if aside else "", (aside, "dim")))
+
+
+def _facts(facts: Sequence[Fact], *, bold_labels: bool) -> Table:
+    """Labels and, beside them, lines that wrap under themselves."""
+    table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+    table.add_column(width=0, no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for fact in facts:
+        style = "bold red" if fact.alarm else "bold" if bold_labels else ""
+        for index, line in enumerate(fact.lines):
+            table.add_row("", Text(fact.label if index == 0 else "", style=style), Text(line))
+    return table
+
+
+def _print_findings(console: Console, one: Verification) -> None:
+    """Title and times of a finding on one line, what became of it below."""
+    for number, change in enumerate(one.findings, start=1):
+        table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False, expand=True)
+        for width in (0, _NUMBER_WIDTH):
+            table.add_column(width=width, justify="right", no_wrap=True)
+        table.add_column(overflow="fold", ratio=1)
+        table.add_column(justify="right", no_wrap=True)
+        style = "bold" if change.code in one.fixed else ""
+        times = f"{_time(change.time_before_s)} → {_time(change.time_after_s)}"
+        table.add_row("", str(number), Text(shown_text(change.title), style=style), Text(times, style=style))
+        console.print(table)
+        about = Text(_about(one, change), style="dim", overflow="fold")
+        console.print(Padding(about, (0, 0, 0, 2 * _GAP + _NUMBER_WIDTH)))
+
+
+def _about(one: Verification, change: FindingChange) -> str:
+    """``data loading: fixed, 32.3 % → 0.5 % of the step; predicted 119 ms``."""
+    fate: str = change.fate
+    if change.code in one.fixed:
+        fate = "fixed" if fate == "gone" else "fixed in part"
+    shares = f"{_percent(change.share_before)} → {_percent(change.share_after)} of the step"
+    text = f"{_words(change.code)}: {_FATES.get(fate, fate)}, {shares}"
+    if change.fate == "new":
+        return text
+    predicted = change.predicted_step_time_s
+    return f"{text}; {'no prediction' if predicted is None else f'predicted {time_text(predicted)}'}"
+
+
+def _words(code: str) -> str:
+    return shown_text(code.replace("_", " "), 40)
+
+
+def _headline(one: Verification) -> tuple[Fact, ...]:
+    return (
+        Fact("fixed", tuple(_fixed(one))),
+        Fact("before", (_step(one.before),)),
+        Fact("predicted", tuple(_predicted(one))),
+        Fact("achieved", (_step(one.after),)),
+        _error(one),
+        Fact("MFU", (_mfu(one),)),
+    )
+
+
+def _fixed(one: Verification) -> Iterator[str]:
+    """The titles of what was fixed, or why there are none."""
+    for code in one.fixed:
+        yield next(shown_text(change.title) for change in one.findings if change.code == code)
+    if not one.fixed:
+        is_any = any(change.fate != "new" for change in one.findings)
+        yield (
+            "nothing: no finding of BEFORE holds notably less time in AFTER"
+            if is_any
+            else "nothing: BEFORE has no finding"
+        )
+
+
+def _step(run: RunInfo) -> str:
+    """``step 128 ms, median of 4 steps (124 ms to 161 ms, mean 136 ms)``."""
+    step = run.step
+    if step.typical_s is None:
+        return "step time unknown"
+    about = []
+    if step.fastest_s is not None and step.slowest_s is not None and step.count > 1:
+        about.append(f"{time_text(step.fastest_s)} to {time_text(step.slowest_s)}")
+    if step.reported_s is not None and time_text(step.reported_s) != time_text(step.typical_s):
+        about.append(f"mean {time_text(step.reported_s)}")
+    text = f"step {time_text(step.typical_s)}, {shown_text(step.basis, 60)}"
+    return f"{text} ({', '.join(about)})" if about else text
+
+
+def _predicted(one: Verification) -> Iterator[str]:
+    if one.predicted_step_time_s is None:
+        yield "no step time for this fix" if one.fixed else "nothing that was put to the test"
+        return
+    start_s = one.before.step.reported_s
+    if start_s is not None and one.before.step.typical_s is not None:
+        start_s = None if time_text(start_s) == time_text(one.before.step.typical_s) else start_s
+    of = "this cause" if len(one.predicted_for) == 1 else "these causes"
+    if len(one.predicted_for) < len(one.fixed):
+        of = f"{', '.join(map(_words, one.predicted_for))} alone"
+    start = "" if start_s is None else f", from a mean of {time_text(start_s)}"
+    yield f"step {time_text(one.predicted_step_time_s)} at best, without {of}{start}"
+    if one.work_ratio not in (None, 1.0) and one.error_fraction is not None:
+        ratio = one.work_ratio or 1.0
+        expected = time_text(one.predicted_step_time_s * ratio)
+        yield f"AFTER's step has {ratio:.3g} times the FLOP: {expected} for it"
+
+
+def _error(one: Verification) -> Fact:
+    if one.error_fraction is None:
+        because = shown_text(one.error_unknown_because or "the report does not say why")
+        return Fact("error", (f"unknown: {because}",), alarm=bool(one.fixed))
+    sign = one.error_fraction
+    side = "too short" if sign < 0 else "too long" if sign > 0 else "exact"
+    lines = [f"{_signed(sign)}: the prediction was {side} (predicted / achieved - 1)"]
+    other = one.error_of_reported_fraction
+    if other is not None and _signed(other) != _signed(sign):
+        lines.append(f"{_signed(other)} against the mean step")
+    return Fact("error", tuple(lines))
+
+
+def _mfu(one: Verification) -> str:
+    """``28.2 % before, 41.7 % predicted, 36.6 % achieved (of its mean step)``."""
+    predicted = "" if one.predicted_mfu is None else f", {percent_text(one.predicted_mfu)} predicted"
+    text = f"{_percent(one.before.mfu)} before{predicted}, {_percent(one.after.mfu)} achieved"
+    step = one.after.step
+    is_other = one.after.mfu is not None and step.reported_s is not None and step.typical_s is not None
+    if is_other and time_text(step.reported_s or 0.0) != time_text(step.typical_s or 0.0):
+        text += " (of its mean step)"
+    return text
+
+
+def _compared(one: Verification) -> Iterator[Fact]:
+    for label, run in (("BEFORE", one.before), ("AFTER", one.after)):
+        flop = run.model_flop_per_step
+        yield Fact(
+            label,
+            (
+                shown_text(run.path, 200),
+                f"{_place(run)}; {'FLOP unknown' if flop is None else f'{flop_text(flop)} a step'}",
+            ),
+        )
+    if one.notes:
+        yield Fact("notes", tuple(shown_text(line) for line in one.notes))
+
+
+def _place(run: RunInfo) -> str:
+    parts = [
+        f"rank {count_text(run.rank)}" if run.rank is not None else "",
+        f"device {count_text(run.device_index)}" if run.device_index is not None else "",
+        shown_text(run.device, 80) if run.device else "unnamed device",
+    ]
+    return " · ".join(filter(None, parts))
+
+
+def _signed(fraction: float) -> str:
+    return f"{'+' if fraction > 0 else ''}{percent_text(fraction)}"
+
+
+def _percent(fraction: float | None) -> str:
+    return _UNKNOWN if fraction is None else percent_text(fraction)
+
+
+def _time(seconds: float | None) -> str:
+    return _UNKNOWN if seconds is None else time_text(seconds)
