@@ -3,7 +3,7 @@
 ====== =====================================================================================
 status meaning
 ====== =====================================================================================
-0      a report was made, also where the MFU is unknown
+0      a report was made, also where the MFU is unknown; two runs were compared
 2      wrong usage or an input that cannot be reported on: one ``error: ...`` line on stderr
 70     a bug in mfu_profiler; ``MFU_PROFILER_DEBUG=1`` shows the traceback
 130    interrupted by Ctrl-C
@@ -29,6 +29,7 @@ from mfu_profiler.cli.peaks import peaks
 from mfu_profiler.cli.report import report
 from mfu_profiler.cli.run import run
 from mfu_profiler.cli.script import Script
+from mfu_profiler.cli.verify import verify
 from mfu_profiler.errors import MfuProfilerError, OptionError
 from mfu_profiler.version import __version__
 
@@ -43,6 +44,7 @@ _UsageError: type[Exception] = next(
 EPILOG = """\b
 Exit status: 0 a report was made, also where the MFU is unknown;
 2 wrong usage or input; 70 a bug in mfu_profiler; 130 interrupted."""
+COMPARED = "the runs were compared, whatever the error"
 
 app = typer.Typer(
     name="mfu_profiler",
@@ -53,6 +55,7 @@ app = typer.Typer(
     epilog=EPILOG,
 )
 app.command(epilog=EPILOG)(report)
+app.command(epilog=EPILOG.replace("a report was made, also where the MFU is unknown", COMPARED))(verify)
 app.command(epilog=EPILOG)(peaks)
 app.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})(run)
 app.command()(demo)

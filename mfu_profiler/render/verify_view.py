@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
+from math import isfinite
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from rich.cells import cell_len
@@ -32,10 +34,19 @@ _FATES: Mapping[str, str] = MappingProxyType({"new": "new in AFTER", "unknown": 
 
 def render_verification_json(verifications: Sequence[Verification]) -> str:
     """The fields, indented by 2, in ASCII; unknown is ``null``. Several are a list, ``verifications``."""
-    plain = [msgspec.to_builtins(one) for one in verifications]
+    plain = [_finite(msgspec.to_builtins(one)) for one in verifications]
     version = plain[0]["schema_version"]
     content = plain[0] if len(plain) == 1 else {"schema_version": version, "verifications": plain}
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """The same plain value; what no JSON number can be is ``null``, as in a report."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def render_verification(verifications: Sequence[Verification], *, color: bool, width: int = 80) -> str:
@@ -104,7 +115,7 @@ def _print_findings(console: Console, one: Verification) -> None:
         table.add_column(overflow="fold", ratio=1)
         table.add_column(justify="right", no_wrap=True)
         style = "bold" if change.code in one.fixed else ""
-        times = f"{_time(change.time_before_s)} → {_time(change.time_after_s)}"
+        times = f"{_time(change.time_before_s)} → {_after(change, _time(change.time_after_s))}"
         table.add_row("", str(number), Text(shown_text(change.title), style=style), Text(times, style=style))
         console.print(table)
         about = Text(_about(one, change), style="dim", overflow="fold")
@@ -117,11 +128,18 @@ def _about(one: Verification, change: FindingChange) -> str:
     if change.code in one.fixed:
         fate = "fixed" if fate == "gone" else "fixed in part"
     shares = f"{_percent(change.share_before)} → {_percent(change.share_after)} of the step"
+    if change.share_after is None:
+        shares = f"{_percent(change.share_before)} of the step → {_after(change, _UNKNOWN)}"
     text = f"{_words(change.code)}: {_FATES.get(fate, fate)}, {shares}"
     if change.fate == "new":
         return text
     predicted = change.predicted_step_time_s
     return f"{text}; {'no prediction' if predicted is None else f'predicted {time_text(predicted)}'}"
+
+
+def _after(change: FindingChange, text: str) -> str:
+    """What a cause holds in AFTER, or that it is no finding there, which may be all that is known."""
+    return "no finding" if change.fate == "gone" and change.time_after_s is None else text
 
 
 def _words(code: str) -> str:
@@ -177,7 +195,11 @@ def _predicted(one: Verification) -> Iterator[str]:
     if len(one.predicted_for) < len(one.fixed):
         of = f"{', '.join(map(_words, one.predicted_for))} alone"
     start = "" if start_s is None else f", from a mean of {time_text(start_s)}"
-    yield f"step {time_text(one.predicted_step_time_s)} at best, without {of}{start}"
+    is_estimate = any(
+        change.confidence == "medium" for change in one.findings if change.code in one.predicted_for
+    )
+    best = "at best, an estimate" if is_estimate else "at best"
+    yield f"step {time_text(one.predicted_step_time_s)} {best}, without {of}{start}"
     if one.work_ratio not in (None, 1.0) and one.error_fraction is not None:
         ratio = one.work_ratio or 1.0
         expected = time_text(one.predicted_step_time_s * ratio)

@@ -1,0 +1,57 @@
+"""How much of a step the cause of a finding holds, in a report that need not have the finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mfu_profiler.analysis.findings.thresholds import LEAST_SHARE
+from mfu_profiler.analysis.report import Report
+
+__all__ = ["most_time", "share_of", "time_of"]
+
+_ROWS: Mapping[str, str] = MappingProxyType(
+    {
+        "data_loading": "idle_data_loading",
+        "synchronization": "idle_synchronization",
+        "launch": "idle_launch",
+        "communication": "communication",
+        "copy": "copy",
+        "matmul": "matmul_inefficiency",
+        "clocks": "clocks",
+    }
+)
+"""Code of a finding -> the row of the waterfall that is its share, whether or not it is a finding."""
+_REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "host_bound": "dispatch",
+        "garbage_collection": "garbage collection",
+        "allocator": "allocator",
+        "compilation": "compilation",
+        "host_stall": "host stall",
+        "outside_the_model": "no ops",
+    }
+)
+"""The same for reasons of host-bound time. What other codes hold only a finding tells."""
+
+
+def most_time(report: Report, code: str) -> float | None:
+    """Time of a step that a cause holds; what it would need to be a finding, where only that tells."""
+    share = share_of(report, code)
+    if share is None and report.partition is not None and code not in _ROWS:
+        share = LEAST_SHARE.get(code)
+    return time_of(share, report)
+
+
+def share_of(report: Report, code: str) -> float | None:
+    """Share of the step that a finding's cause holds; None where the report does not tell."""
+    if code in _REASONS and report.partition is not None:
+        return sum(row.fraction for row in report.host_idle if row.reason == _REASONS[code])
+    shares = {row.cause: row.fraction for row in report.waterfall}
+    named = (finding.share_fraction for finding in report.findings if finding.code == code)
+    return shares[_ROWS[code]] if _ROWS.get(code) in shares else next(named, None)
+
+
+def time_of(share: float | None, report: Report) -> float | None:
+    """A share of the report's step, in seconds."""
+    return None if share is None or report.step_time_s is None else share * report.step_time_s
