@@ -1,25 +1,31 @@
 """A small discrete-event simulator of a training: a host program and the streams that it feeds.
 
-It writes the trace that a profiler would have recorded, and tells what the step would take if a cause were
-removed *from the program*: that is what a replay of the trace has to find out.
+::
+
+    program (a step)  ->  Machine  ->  Log  ->  simulator_trace: the file that a profiler would have written
+                             |            `-->  simulator_truth: why the device was idle, instant by instant
+                             `-> period_ns: what the step takes, also with a cause removed *from the program*
+
+It knows nothing of the analysis: what the product reads out of the file is compared with what happened here.
 """
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-
-from mfu_profiler.analysis.replay.what_ifs import Cause
-from mfu_profiler.trace.timeline import Timeline
-
-from .pictures import COLLECTIVE_KERNEL, LOADER, MAIN, Activity, Host, assembled
+from typing import Literal
 
 LATENCY_NS, GAP_NS, CALL_NS, SYNC_NS, RETURN_NS = 6_000, 1_000, 1_000, 1_500, 2_000
 """Launch to start on an idle stream; between kernels of a full one; a call on an event; a call that waits for
 nothing; from the end of what a call waited for to its return."""
 MAIN_STREAM, SIDE_STREAM = 0, 1
+MAIN, AUTOGRAD = 0, 1
+WARM_UP_STEPS, RECORDED_STEPS = 20, 8
+
+Removed = Literal["data", "sync", "host", "communication", "copy"]
+REMOVALS: tuple[Removed, ...] = ("data", "sync", "host", "communication", "copy")
+"""What can be taken out of a program."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +44,27 @@ class Load:
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel, or a collective."""
+    """A kernel, or on the side stream a collective."""
 
     ns: int
     stream: int = MAIN_STREAM
     call_ns: int = 5_000
+    is_matmul: bool = True
+    delay_ns: int = 0
+    """It starts so much later than anything in the program explains."""
 
     @property
-    def name(self) -> str:
-        return COLLECTIVE_KERNEL if self.stream == SIDE_STREAM else "kernel"
+    def work(self) -> Work:
+        if self.stream == SIDE_STREAM:
+            return "collective"
+        return "matmul" if self.is_matmul else "elementwise"
+
+
+@dataclass(frozen=True)
+class On:
+    """Another host thread goes on: autograd's in backward. A step begins on the main one."""
+
+    thread: int
 
 
 @dataclass(frozen=True)
@@ -59,9 +77,10 @@ class Join:
 
 @dataclass(frozen=True)
 class Sync:
-    """The host waits for the device."""
+    """The host waits for the device, or for one of its streams."""
 
     waits: bool = True
+    stream: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,86 +91,151 @@ class Copy:
     is_pageable: bool = True
 
 
-Instruction = Think | Load | Launch | Join | Sync | Copy
+Instruction = Think | Load | Launch | On | Join | Sync | Copy
 Step = tuple[Instruction, ...]
+Work = Literal["matmul", "elementwise", "collective", "pageable copy", "pinned copy"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A runtime call of the host."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    thread: int
+    since_ns: int
+    """When the host began what led to it: where its op starts."""
+    blocks: bool
+    """It returns only once device work is done."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What one call put on a stream."""
+
+    work: Work
+    start_ns: int
+    end_ns: int
+    stream: int
+    call: Call
+    step: int
+
+
+@dataclass
+class Log:
+    """All that happened, in the order in which the host did it."""
+
+    calls: list[Call] = field(default_factory=list)
+    activities: list[Activity] = field(default_factory=list)
+    loads: list[tuple[int, int, int]] = field(default_factory=list)
+    """Start, end and thread of each wait for data."""
+    steps: list[tuple[int, int]] = field(default_factory=list)
+    """Starts and ends on the host."""
+    recorded_from: int = 0
+    """The step with which the recording begins; device work of those before it may still run then."""
 
 
 @dataclass
 class Machine:
-    """Host and device at work; keeps the events that a profiler would record."""
+    """Host and device at work."""
 
+    log: Log | None = None
+    """None where only the time is wanted."""
     now_ns: int = 0
     free_ns: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     waits_ns: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    calls: list[Host] = field(default_factory=list)
-    marks: list[Host] = field(default_factory=list)
-    activities: list[Activity] = field(default_factory=list)
+    _since_ns: int = 0
+    _step: int = 0
+    _thread: int = MAIN
 
-    def run(self, number: int, step: Step) -> None:
-        """One step, marked."""
-        start_ns = self.now_ns
+    def run(self, step: Step) -> None:
+        """One step."""
+        start_ns, self._thread = self.now_ns, MAIN
         for instruction in step:
             self._do(instruction)
-        self.marks.append(Host(f"ProfilerStep#{number}", start_ns, max(self.now_ns, start_ns + 1), MAIN))
+            if not isinstance(instruction, Think):
+                self._since_ns = self.now_ns
+        if self.log is not None:
+            self.log.steps.append((start_ns, max(self.now_ns, start_ns + 1)))
+        self._step += 1
 
     def _do(self, one: Instruction) -> None:
         match one:
             case Think(ns):
                 self.now_ns += ns
+            case On(thread):
+                self._thread = thread
             case Load(ns):
-                self.marks.append(Host(LOADER, self.now_ns, self.now_ns + ns, MAIN))
+                if self.log is not None:
+                    self.log.loads.append((self.now_ns, self.now_ns + ns, self._thread))
                 self.now_ns += ns
-            case Launch(ns, stream, call_ns):
-                self._activity(one.name, stream, ns, LATENCY_NS, 0)
-                self._call("cudaLaunchKernel", call_ns)
+            case Launch():
+                start_ns, end_ns = self._occupied(one.stream, one.ns, one.delay_ns)
+                call = self._call("cudaLaunchKernel", one.call_ns)
+                self._ran(one.work, start_ns, end_ns, one.stream, call)
             case Join(waiting, awaited):
                 self._call("cudaEventRecord", CALL_NS)
                 self._call("cudaStreamWaitEvent", CALL_NS)
                 self.waits_ns[waiting] = max(self.waits_ns[waiting], self.free_ns[awaited])
-            case Sync(waits):
-                end_ns = max(self.free_ns.values(), default=0) if waits else 0
-                is_blocked = end_ns > self.now_ns
-                self._call(
-                    "cudaDeviceSynchronize", end_ns + RETURN_NS - self.now_ns if is_blocked else SYNC_NS
-                )
+            case Sync():
+                self._synchronize(one)
             case Copy(ns, is_pageable):
-                name = f"Memcpy HtoD ({'Pageable' if is_pageable else 'Pinned'} -> Device)"
-                end_ns = self._activity(name, MAIN_STREAM, ns, LATENCY_NS, 1)
-                self._call(
-                    "cudaMemcpyAsync", end_ns + RETURN_NS - self.now_ns if is_pageable else 3 * CALL_NS
-                )
+                start_ns, end_ns = self._occupied(MAIN_STREAM, ns)
+                length_ns = end_ns + RETURN_NS - self.now_ns if is_pageable else 3 * CALL_NS
+                call = self._call("cudaMemcpyAsync", length_ns, blocks=is_pageable)
+                work: Work = "pageable copy" if is_pageable else "pinned copy"
+                self._ran(work, start_ns, end_ns, MAIN_STREAM, call)
 
-    def _call(self, name: str, ns: int) -> None:
-        self.calls.append(Host(name, self.now_ns, self.now_ns + ns))
+    def _synchronize(self, one: Sync) -> None:
+        name = "cudaDeviceSynchronize" if one.stream is None else "cudaStreamSynchronize"
+        end_ns = 0
+        if one.waits:
+            busy = self.free_ns.values() if one.stream is None else (self.free_ns[one.stream],)
+            end_ns = max(busy, default=0)
+        is_blocked = end_ns > self.now_ns
+        self._call(name, end_ns + RETURN_NS - self.now_ns if is_blocked else SYNC_NS, blocks=is_blocked)
+
+    def _call(self, name: str, ns: int, *, blocks: bool = False) -> Call:
+        call = Call(name, self.now_ns, self.now_ns + ns, self._thread, self._since_ns, blocks)
+        if self.log is not None:
+            self.log.calls.append(call)
         self.now_ns += ns
+        return call
 
-    def _activity(self, name: str, stream: int, ns: int, latency_ns: int, kind: int) -> int:
+    def _occupied(self, stream: int, ns: int, delay_ns: int = 0) -> tuple[int, int]:
+        """When work that is launched now will run."""
         free_ns = self.free_ns[stream]
-        start_ns = max(self.now_ns + latency_ns, free_ns + GAP_NS if free_ns else 0, self.waits_ns[stream])
-        self.activities.append(Activity(name, start_ns, start_ns + ns, len(self.calls), stream, kind))
+        start_ns = max(self.now_ns + LATENCY_NS, free_ns + GAP_NS if free_ns else 0, self.waits_ns[stream])
+        start_ns += delay_ns
         self.free_ns[stream] = start_ns + ns
-        return start_ns + ns
+        return start_ns, start_ns + ns
+
+    def _ran(self, work: Work, start_ns: int, end_ns: int, stream: int, call: Call) -> None:
+        if self.log is not None:
+            self.log.activities.append(Activity(work, start_ns, end_ns, stream, call, self._step))
 
 
-def recorded(step: Step, steps: int = 8) -> Timeline:
-    """The trace of some steps from a cold start."""
-    machine = Machine()
-    for number in range(steps):
-        machine.run(number, step)
-    return assembled(machine.activities, machine.calls, marks=machine.marks)
+def recorded(step: Step) -> Log:
+    """What happened in a training that had settled before its recording began."""
+    log = Log(recorded_from=WARM_UP_STEPS)
+    machine = Machine(log)
+    for _ in range(WARM_UP_STEPS + RECORDED_STEPS):
+        machine.run(step)
+    return log
 
 
 def period_ns(step: Step) -> float:
     """What a step takes once a long training has settled."""
     machine = Machine()
     reached = []
-    for number in range(60):
-        machine.run(number, step)
+    for _ in range(60):
+        machine.run(step)
         reached.append(max(machine.now_ns, *machine.free_ns.values()))
     return (reached[-1] - reached[29]) / 30
 
 
-def without(step: Step, *causes: Cause) -> Step:
+def without(step: Step, *causes: Removed) -> Step:
     """The program without these causes."""
     for cause in causes:
         step = tuple(_REMOVALS[cause](one) for one in step)
@@ -167,34 +251,12 @@ def _without_host(one: Instruction) -> Instruction:
     return one
 
 
-_REMOVALS: dict[Cause, Callable[[Instruction], Instruction]] = {
+_REMOVALS: Mapping[Removed, Callable[[Instruction], Instruction]] = {
     "data": lambda one: Load(0) if isinstance(one, Load) else one,
-    "sync": lambda one: Sync(waits=False) if isinstance(one, Sync) else one,
+    "sync": lambda one: replace(one, waits=False) if isinstance(one, Sync) else one,
     "host": _without_host,
     "communication": lambda one: (
         replace(one, ns=0) if isinstance(one, Launch) and one.stream == SIDE_STREAM else one
     ),
     "copy": lambda one: Copy(0, is_pageable=False) if isinstance(one, Copy) else one,
 }
-
-
-def random_step(seed: int) -> Step:
-    """A program of some twenty to eighty instructions, bound by anything."""
-    chance = random.Random(seed)
-    kernel_ns, think_ns = chance.choice((5_000, 40_000, 200_000)), chance.choice((1_000, 20_000, 100_000))
-    step: list[Instruction] = []
-    if chance.random() < 0.7:
-        step.append(Load(chance.randrange(1_000, 5_000_000)))
-    if chance.random() < 0.6:
-        step.append(Copy(chance.randrange(10_000, 500_000), is_pageable=chance.random() < 0.5))
-    for _ in range(chance.randrange(5, 40)):
-        step += [Think(chance.randrange(think_ns)), Launch(chance.randrange(1_000, 2 * kernel_ns))]
-        draw = chance.random()
-        if draw < 0.1:
-            step += [Join(SIDE_STREAM, MAIN_STREAM), Launch(chance.randrange(10_000, 800_000), SIDE_STREAM)]
-        elif draw < 0.15:
-            step.append(Join(MAIN_STREAM, SIDE_STREAM))
-        elif draw < 0.18:
-            step.append(Sync())
-    step += [Join(MAIN_STREAM, SIDE_STREAM), Launch(chance.randrange(1_000, 2 * kernel_ns))]
-    return tuple(step)
