@@ -10,7 +10,7 @@ from typing import Literal
 
 from mfu_profiler.analysis.report import Confidence
 
-__all__ = ["Fate", "FindingChange", "RunInfo", "StepTime", "Verification"]
+__all__ = ["Fate", "FindingChange", "GrownCause", "RunInfo", "StepTime", "Verification"]
 
 Fate = Literal["gone", "smaller", "still there", "larger", "new", "unknown"]
 """What became of a finding."""
@@ -71,6 +71,15 @@ class FindingChange:
 
 
 @dataclass(frozen=True, slots=True)
+class GrownCause:
+    """A row of the waterfall that holds more time of a step of AFTER, which no prediction of a fix foresees."""
+
+    cause: str
+    more_s: float
+    """Per step, for BEFORE's work."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """A prediction of BEFORE held against AFTER."""
 
@@ -96,5 +105,7 @@ class Verification:
     error_unknown_because: str | None
     findings: tuple[FindingChange, ...]
     """BEFORE's in its order, then those that are new in AFTER."""
+    grown: tuple[GrownCause, ...]
+    """Largest first; by 3 % of BEFORE's step or more."""
     notes: tuple[str, ...]
     """What a reader must know before he believes the error."""

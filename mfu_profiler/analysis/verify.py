@@ -17,8 +17,14 @@ from collections.abc import Sequence
 from mfu_profiler.analysis.report import Finding, Report
 from mfu_profiler.analysis.step_lengths import is_mean, typical
 from mfu_profiler.analysis.verification import Fate, FindingChange, RunInfo, StepTime, Verification
-from mfu_profiler.analysis.verify_notes import NOTABLE_STEP_FRACTION, differing_device, notes, work_ratio
-from mfu_profiler.analysis.verify_shares import most_time, share_of, time_of
+from mfu_profiler.analysis.verify_notes import differing_device, notes, work_ratio
+from mfu_profiler.analysis.verify_shares import (
+    NOTABLE_STEP_FRACTION,
+    grown_causes,
+    most_time,
+    share_of,
+    time_of,
+)
 from mfu_profiler.errors import SeveralReportsError
 
 __all__ = ["verification", "verifications"]
@@ -91,7 +97,6 @@ def verification(before: Report, after: Report, more_notes: Sequence[str] = ()) 
     """What was fixed, what was predicted of it, what came, and how far the two are apart."""
     work = work_ratio(before, after)
     changes = tuple(_change(finding, before, after, work or 1.0) for finding in before.findings)
-    new = _new(before, after)
     fixed = _fixed(changes, after, work or 1.0)
     predicted_for, predicted_s, predicted_mfu = _predicted(before, fixed)
     step = _step_time(after)
@@ -111,8 +116,9 @@ def verification(before: Report, after: Report, more_notes: Sequence[str] = ()) 
         error_fraction=_error(expected_s, step.typical_s),
         error_of_reported_fraction=_error(expected_s, step.reported_s),
         error_unknown_because=because,
-        findings=(*changes, *new),
-        notes=(*notes(before, after, (*changes, *new), fixed, predicted_for, work), *more_notes),
+        findings=(*changes, *_new(before, after)),
+        grown=grown_causes(before, after, work or 1.0),
+        notes=(*notes(before, after, fixed, predicted_for, work), *more_notes),
     )
 
 

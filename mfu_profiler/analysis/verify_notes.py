@@ -7,14 +7,13 @@ from math import isfinite, sqrt
 
 from mfu_profiler.analysis.report import FlopInfo, Report
 from mfu_profiler.analysis.verification import FindingChange
+from mfu_profiler.analysis.verify_shares import NOTABLE_STEP_FRACTION
 from mfu_profiler.units import clock_text, flop_rate_text, flop_text, percent_text, time_text
 
-__all__ = ["NOTABLE_STEP_FRACTION", "differing_device", "notes", "work_ratio"]
+__all__ = ["differing_device", "notes", "work_ratio"]
 
 SAME_FRACTION = 0.01
 """FLOP and peaks this close are the same, as FLOP from shapes and counted live are (design, section 5)."""
-NOTABLE_STEP_FRACTION = 0.03
-"""Of BEFORE's step: a smaller change is none."""
 NOTABLE_CLOCK_FRACTION = 0.02
 NOTABLE_CHANCE_FRACTION = 0.02
 LOW_COVERAGE_FRACTION = 0.9
@@ -57,7 +56,6 @@ def differing_device(before: Report, after: Report) -> str | None:
 def notes(
     before: Report,
     after: Report,
-    changes: Sequence[FindingChange],
     fixed: Sequence[FindingChange],
     predicted_for: Sequence[str],
     work: float | None,
@@ -67,8 +65,7 @@ def notes(
     Args:
         before: the run whose findings predict.
         after: the run with the fix.
-        changes: what became of BEFORE's findings, and those that are new in AFTER.
-        fixed: those of them that were fixed.
+        fixed: those of BEFORE's findings that were fixed.
         predicted_for: codes of those that the prediction is of.
         work: as ``work_ratio`` says.
 
@@ -79,7 +76,7 @@ def notes(
         *_of_device(before, after),
         *_of_work(before, after, work),
         *_of_prediction(before, fixed, predicted_for, work or 1.0),
-        *_of_larger(before, after, changes, work or 1.0),
+        *_of_length(before, after, work or 1.0),
         *_of_steps(before, after),
         *_of_chance(before, after),
         *(
@@ -166,20 +163,10 @@ def _of_prediction(
             yield f"without a prediction, the most that the fix could give was its time, {time_text(share)}"
 
 
-def _of_larger(before: Report, after: Report, changes: Sequence[FindingChange], work: float) -> Iterator[str]:
-    """Causes that took more than before, which the prediction of a fix knows nothing of."""
+def _of_length(before: Report, after: Report, work: float) -> Iterator[str]:
     step_s = before.step_time_s or 0.0
     if (after.step_time_s or 0.0) / work > (1 + NOTABLE_STEP_FRACTION) * step_s:
         yield "AFTER's step is longer than BEFORE's; should the two be swapped:  verify AFTER BEFORE"
-    for change in changes:
-        if change.time_before_s is None or change.time_after_s is None:
-            continue
-        more_s = change.time_after_s / work - change.time_before_s
-        if more_s >= NOTABLE_STEP_FRACTION * step_s:
-            yield (
-                f"{_words(change.code)} holds {time_text(more_s)} more of a step than before, which no"
-                " prediction of a fix foresees"
-            )
 
 
 def _words(code: str) -> str:

@@ -7,9 +7,14 @@ from types import MappingProxyType
 
 from mfu_profiler.analysis.findings.thresholds import LEAST_SHARE
 from mfu_profiler.analysis.report import Report
+from mfu_profiler.analysis.verification import GrownCause
 
-__all__ = ["most_time", "share_of", "time_of"]
+__all__ = ["NOTABLE_STEP_FRACTION", "grown_causes", "most_time", "share_of", "time_of"]
 
+NOTABLE_STEP_FRACTION = 0.03
+"""Of BEFORE's step, as of findings: a smaller change is none."""
+
+_ENDS = frozenset({"peak", "mfu"})
 _ROWS: Mapping[str, str] = MappingProxyType(
     {
         "data_loading": "idle_data_loading",
@@ -55,3 +60,22 @@ def share_of(report: Report, code: str) -> float | None:
 def time_of(share: float | None, report: Report) -> float | None:
     """A share of the report's step, in seconds."""
     return None if share is None or report.step_time_s is None else share * report.step_time_s
+
+
+def grown_causes(before: Report, after: Report, work: float) -> tuple[GrownCause, ...]:
+    """Causes that hold notably more time than before, of those that both reports tell apart.
+
+    Args:
+        before: a report.
+        after: another.
+        work: how many times the work of BEFORE's step a step of AFTER does.
+
+    """
+    if before.step_time_s is None or after.step_time_s is None:
+        return ()
+    ours = {row.cause: row.fraction * before.step_time_s for row in before.waterfall}
+    theirs = {row.cause: row.fraction * after.step_time_s / work for row in after.waterfall}
+    more_s = {cause: theirs[cause] - ours[cause] for cause in ours if cause in theirs and cause not in _ENDS}
+    least_s = NOTABLE_STEP_FRACTION * before.step_time_s
+    grown = (GrownCause(cause, time_s) for cause, time_s in more_s.items() if time_s >= least_s)
+    return tuple(sorted(grown, key=lambda one: -one.more_s))

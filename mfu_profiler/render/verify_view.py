@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mfu_profiler.analysis.verification import FindingChange, RunInfo, Verification
+from mfu_profiler.render.causes import cause_words
 from mfu_profiler.render.names import fitted, shown_text
 from mfu_profiler.render.page import Fact
 from mfu_profiler.units import count_text, flop_text, percent_text, time_text
@@ -240,8 +241,13 @@ def _compared(one: Verification) -> Iterator[Fact]:
                 f"{_place(run)}; {'FLOP unknown' if flop is None else f'{flop_text(flop)} a step'}",
             ),
         )
-    if one.notes:
-        yield Fact("notes", tuple(shown_text(line) for line in one.notes))
+    grown = [f"{shown_text(cause_words(row.cause)[0], 40)} +{time_text(row.more_s)}" for row in one.grown]
+    foreseen = (
+        [f"longer than before, as no prediction of a fix foresees: {', '.join(grown)}"] if grown else []
+    )
+    lines = (*foreseen, *one.notes)
+    if lines:
+        yield Fact("notes", tuple(shown_text(line) for line in lines))
 
 
 def _place(run: RunInfo) -> str:

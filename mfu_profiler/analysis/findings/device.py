@@ -5,8 +5,9 @@ from __future__ import annotations
 from mfu_profiler.analysis.findings.advice import COMPILE_SINCE, since
 from mfu_profiler.analysis.findings.alignment import misaligned
 from mfu_profiler.analysis.findings.inputs import FindingInputs
+from mfu_profiler.analysis.fixes.kernels import LAYOUT_KERNEL
 from mfu_profiler.analysis.replay.relief import Cause
-from mfu_profiler.analysis.report import Finding
+from mfu_profiler.analysis.report import Finding, KernelRow
 from mfu_profiler.units import count_text, percent_text
 
 __all__ = [
@@ -59,9 +60,13 @@ def layout(inputs: FindingInputs, share: float) -> Finding:
         "layout",
         "kernels convert between memory formats around convolutions",
         share,
-        inputs.longest_kernels("convolution", "memory", "other"),
+        inputs.kernels_where(_converts_layout),
         ("model.to(memory_format=torch.channels_last), and the inputs as well",),
     )
+
+
+def _converts_layout(row: KernelRow) -> bool:
+    return LAYOUT_KERNEL.search(row.name) is not None
 
 
 def recomputation(inputs: FindingInputs, share: float) -> Finding:
@@ -141,7 +146,7 @@ def matmul_share(inputs: FindingInputs) -> float:
 
 def matmul(inputs: FindingInputs, share: float) -> Finding | None:
     """Slow matrix products, if the trace shows a reason: distance to the peak alone is no finding."""
-    rows = [row for row in inputs.kernels if row.kind in FLOP_KINDS]
+    rows = [row for row in inputs.kernels if row.kind in FLOP_KINDS and not _converts_layout(row)]
     short_s = sum(row.time_s for row in rows if row.time_s < row.count * SHORT_MATMUL_S)
     if short_s <= sum(row.time_s for row in rows) / 2:
         return None
@@ -149,6 +154,6 @@ def matmul(inputs: FindingInputs, share: float) -> Finding | None:
         "matmul",
         "matrix products run far below peak",
         share,
-        inputs.longest_kernels(*FLOP_KINDS),
+        inputs.kernels_where(rows.__contains__),
         ("most are short: a larger batch or wider layers fill the device",),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mfu_profiler.analysis.clocks import ClockReading
@@ -53,10 +54,14 @@ class FindingInputs:
 
     def longest_kernels(self, *kinds: str, others: bool = False) -> tuple[str, ...]:
         """Up to three kernels of some kinds (or of all others), with counts, times and places."""
+        return self.kernels_where(lambda row: (row.kind in kinds) is not others)
+
+    def kernels_where(self, holds: Callable[[KernelRow], bool]) -> tuple[str, ...]:
+        """Up to three kernels of which something holds, with counts, times and places."""
         sums: dict[str, tuple[float, float, float]] = {}
         places: dict[str, str] = {}
         for row in self.kernels:
-            if (row.kind in kinds) is not others:
+            if holds(row):
                 name = short_kernel_name(row.name)
                 count, time_s, fraction = sums.get(name, (0.0, 0.0, 0.0))
                 sums[name] = (count + row.count, time_s + row.time_s, fraction + row.time_fraction)

@@ -40,7 +40,7 @@ def findings(inputs: FindingInputs) -> tuple[Finding, ...]:
 def _with_limit(inputs: FindingInputs, finding: Finding) -> Finding:
     """The finding, with what stands in the way of its fix."""
     predictions = inputs.predictions
-    if predictions is None or predictions.host_limit_s(finding) is None:
+    if predictions is None or inputs.evidence.is_cpu or predictions.host_limit_s(finding) is None:
         return finding
     said = "once that is fixed, the host's launches set the pace"
     return replace(finding, evidence=(*finding.evidence, said))

@@ -13,7 +13,7 @@ from mfu_profiler.analysis.op_roles import is_recomputed
 from mfu_profiler.analysis.replay.relief import Relief
 from mfu_profiler.trace.kernel_kinds import KERNEL_KINDS
 
-__all__ = ["layout_conversions", "recomputation", "unfused_chains"]
+__all__ = ["LAYOUT_KERNEL", "layout_conversions", "recomputation", "unfused_chains"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
