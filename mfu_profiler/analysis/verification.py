@@ -72,7 +72,7 @@ class FindingChange:
 
 @dataclass(frozen=True, slots=True)
 class GrownCause:
-    """A row of the waterfall that holds more time of a step of AFTER, which no prediction of a fix foresees."""
+    """A row of the waterfall that holds more of a step of AFTER, which no prediction of a fix foresees."""
 
     cause: str
     more_s: float

@@ -14,7 +14,7 @@ __all__ = ["NOTABLE_STEP_FRACTION", "grown_causes", "most_time", "share_of", "ti
 NOTABLE_STEP_FRACTION = 0.03
 """Of BEFORE's step, as of findings: a smaller change is none."""
 
-_ENDS = frozenset({"peak", "mfu"})
+_NO_CAUSES = frozenset({"peak", "mfu", "profiler"})
 _ROWS: Mapping[str, str] = MappingProxyType(
     {
         "data_loading": "idle_data_loading",
@@ -75,7 +75,9 @@ def grown_causes(before: Report, after: Report, work: float) -> tuple[GrownCause
         return ()
     ours = {row.cause: row.fraction * before.step_time_s for row in before.waterfall}
     theirs = {row.cause: row.fraction * after.step_time_s / work for row in after.waterfall}
-    more_s = {cause: theirs[cause] - ours[cause] for cause in ours if cause in theirs and cause not in _ENDS}
+    more_s = {
+        cause: theirs[cause] - ours[cause] for cause in ours if cause in theirs and cause not in _NO_CAUSES
+    }
     least_s = NOTABLE_STEP_FRACTION * before.step_time_s
     grown = (GrownCause(cause, time_s) for cause, time_s in more_s.items() if time_s >= least_s)
     return tuple(sorted(grown, key=lambda one: -one.more_s))

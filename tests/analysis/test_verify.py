@@ -17,7 +17,7 @@ from mfu_profiler.analysis.report import (
     WaterfallRow,
 )
 from mfu_profiler.analysis.saved import is_saved_report, saved_reports
-from mfu_profiler.analysis.verification import Verification
+from mfu_profiler.analysis.verification import GrownCause, Verification
 from mfu_profiler.analysis.verify import verification, verifications
 from mfu_profiler.errors import SeveralReportsError, TraceFormatError
 from mfu_profiler.render import render_json
@@ -176,12 +176,15 @@ def test_a_fix_in_part_says_what_is_left() -> None:
 
 
 def test_what_took_longer_than_before_is_said() -> None:
-    before = run(100, {"data_loading": 40, "host_bound": 10}, {"data_loading": 60})
-    found = verification(before, run(75, {"data_loading": 0, "host_bound": 25, "copy": 5}))
+    before = run(100, {"data_loading": 40, "host_bound": 10, "copy": 0}, {"data_loading": 60})
+    found = verification(before, run(75, {"data_loading": 0, "host_bound": 25, "copy": 5.0}))
     assert fates(found)["host_bound"] == "larger"
-    assert found.notes == (
-        "host bound holds 15.0 ms more of a step than before, which no prediction of a fix foresees",
-    )
+    assert found.grown == (GrownCause("copy", pytest.approx(0.005)),)
+
+
+def test_what_only_one_report_tells_apart_has_not_grown() -> None:
+    before, after = run(100, {"copy": 1, "matmul": 1}), run(100, {"copy": 9})
+    assert [row.cause for row in verification(before, after).grown] == ["copy"]
 
 
 def test_a_finding_that_only_after_has_is_new() -> None:
@@ -409,3 +412,4 @@ def test_the_real_training_with_workers(shared_dir: Path) -> None:
     assert found.error_fraction == pytest.approx(-0.075, abs=0.01)
     assert found.error_of_reported_fraction == pytest.approx(-0.123, abs=0.01)
     assert found.work_ratio == 1 and found.error_unknown_because is None
+    assert [row.cause for row in found.grown] == ["idle_host"]
