@@ -50,9 +50,9 @@ def _plain_ops(steps: Steps) -> Int64:
 
 def _stretches(steps: Steps, rows: Int64, reads: Bool) -> Spans:
     """From one value's usual number of ops before the first that is read to the last, in each stretch."""
-    ops = steps.ops
-    trains = _trains(steps, rows)
-    apart = _broken(steps).within(ops.end_ns[rows[:-1]], ops.start_ns[rows[1:]]) > 0
+    ops, broken = steps.ops, _broken(steps)
+    trains = _trains(steps, rows) | broken.holds(ops.start_ns[rows])
+    apart = broken.within(ops.end_ns[rows[:-1]], ops.start_ns[rows[1:]]) > 0
     stretch = np.concatenate([[0], np.cumsum(trains[1:] | trains[:-1] | apart)])
     starts, ends = [], []
     read_places = np.flatnonzero(reads & ~trains)
