@@ -21,9 +21,7 @@ from mfu_profiler.analysis.describe import (
 )
 from mfu_profiler.analysis.efficiency import Executed, executed
 from mfu_profiler.analysis.findings import Evidence, FindingInputs, findings, options_of
-from mfu_profiler.analysis.fixes.in_series import InSeries
-from mfu_profiler.analysis.fixes.reliefs import Fixes, fixes_of
-from mfu_profiler.analysis.fixes.steps import Steps
+from mfu_profiler.analysis.fixes import Fixes, InSeries, Steps, fixes_of
 from mfu_profiler.analysis.host_idle import host_idle
 from mfu_profiler.analysis.host_steps import host_steps
 from mfu_profiler.analysis.live_flop import chosen_flop, flop_info

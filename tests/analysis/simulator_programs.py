@@ -112,7 +112,8 @@ def random_step(seed: int, delays: float = 0.0) -> Step:
             step.append(WAIT_FOR_COLLECTIVES)
         elif draw < 0.18:
             step.append(Sync(stream=chance.choice((None, MAIN_STREAM))))
-    step += [On(MAIN), WAIT_FOR_COLLECTIVES]
+    # DDP waits on autograd's thread for what the main one then uses.
+    step += chance.choice(((On(MAIN), WAIT_FOR_COLLECTIVES), (WAIT_FOR_COLLECTIVES, On(MAIN))))
     return (*step, Launch(chance.randrange(1_000, 2 * kernel_ns), is_matmul=False))
 
 

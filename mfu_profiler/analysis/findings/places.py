@@ -76,7 +76,7 @@ def late_launches(times: Times, locations: Locations) -> tuple[str, ...]:
         return ()
     names = times.timeline.ops.name[ops]
     total = np.bincount(names, weights=lengths) / times.averaged_ns
-    texts = []
+    texts: list[str] = []
     for name in np.argsort(-total, kind="stable")[:MOST_PLACES].tolist():
         if total[name] >= LEAST_PLACE_FRACTION:
             location = None if texts else locations.of_op(int(ops[names == name][0]))

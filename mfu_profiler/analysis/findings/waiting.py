@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from mfu_profiler.analysis.findings.inputs import FindingInputs
 from mfu_profiler.analysis.report import Finding
 from mfu_profiler.units import byte_text, count_text, percent_text, time_text
@@ -12,6 +15,13 @@ NOTABLE_PAGEABLE_BYTE = 1e6
 """Smaller copies cost their latency, pinned or not."""
 NOTABLE_MORE_WAITING = 1.2
 """Unprofiled steps that wait for data so many times as long as profiled ones."""
+_PREFETCHING: Mapping[str, str] = MappingProxyType(
+    {
+        "FullyShardedDataParallel": "FSDP prefetches:  FSDP(..., forward_prefetch=True), larger units",
+        "FSDP::": "fully_shard prefetches:  set_modules_to_forward_prefetch, larger units",
+    }
+)
+"""Part of the annotations of each FSDP (torch/distributed/fsdp) -> what overlaps its collectives."""
 
 
 def data_loading(inputs: FindingInputs, share: float) -> Finding:
@@ -106,8 +116,7 @@ def communication(inputs: FindingInputs, share: float) -> Finding:
         advice.append(
             f"{passes:.3g} backward passes to one update:  with model.no_sync() in all but the last"
         )
-    if inputs.evidence.names_any("FSDP"):
-        advice.append("FSDP overlaps by prefetching: forward_prefetch, backward_prefetch, larger units")
+    advice += [change for mark, change in _PREFETCHING.items() if inputs.evidence.names_any(mark)]
     exposed = sum(row.time_fraction for row in inputs.kernels if row.kind == "communication")
     hidden = f"{percent_text(share)} of the step runs alone, of {percent_text(exposed)} in collectives"
     return Finding(

@@ -6,8 +6,9 @@
     stream 1       ├══ x ══┤
     stream 2               └─────► ├══ a ══┤               a waits for x
 
-Host pattern: after a ``StreamWaitEvent`` the next activity that its thread launches waits for what was
-launched last on each other stream before. Times: an activity that starts shortly after one of another stream
+Host pattern: after a ``StreamWaitEvent`` the next activity that is launched, by any thread (autograd's waits
+for DDP's buckets, the main one then launches the optimizer), waits for what was launched last on each other
+stream before. Times: an activity that starts shortly after one of another stream
 has ended, later than its own stream and launch explain, waited for it.
 """
 
@@ -41,19 +42,15 @@ def joins_by_calls(timeline: Timeline) -> Pairs:
     launched = launched[np.argsort(activities.call[launched], kind="stable")]
     waiting: list[Int64] = []
     awaited: list[Int64] = []
-    for thread in np.unique(calls.thread[is_wait]).tolist():
-        own = launched[calls.thread[activities.call[launched]] == thread]
-        if not len(own):
-            continue
-        waits = np.flatnonzero(is_wait & (calls.thread == thread))
-        place = np.searchsorted(activities.call[own], waits)
-        waits, next_one = waits[place < len(own)], own[place[place < len(own)]]
-        for stream in np.unique(activities.stream[launched]).tolist():
-            queue = launched[activities.stream[launched] == stream]
-            last = np.searchsorted(activities.call[queue], waits) - 1
-            is_other = (last >= 0) & (activities.stream[next_one] != stream)
-            waiting.append(next_one[is_other])
-            awaited.append(queue[last[is_other]])
+    waits = np.flatnonzero(is_wait)
+    place = np.searchsorted(activities.call[launched], waits)
+    waits, next_one = waits[place < len(launched)], launched[place[place < len(launched)]]
+    for stream in np.unique(activities.stream[launched]).tolist():
+        queue = launched[activities.stream[launched] == stream]
+        last = np.searchsorted(activities.call[queue], waits) - 1
+        is_other = (last >= 0) & (activities.stream[next_one] != stream)
+        waiting.append(next_one[is_other])
+        awaited.append(queue[last[is_other]])
     return _possible(activities, waiting, awaited)
 
 
