@@ -38,7 +38,7 @@ Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 Float64 = npt.NDArray[np.float64]
 
-MOST_ITEMS = 20_000
+MOST_ITEMS = 10_000
 """Host calls of the steps that are repeated; of more steps the most typical serve."""
 
 
