@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,44 @@ def test_each_rank_of_the_ddp_example_has_its_trace(tmp_path: Path) -> None:
     assert sorted(str(report.trace.rank) for report in reports) == ["0", "1"]
     # Two layers: forward twice, weight gradients twice, one input gradient.
     assert {report.flop.model_per_step for report in reports} == {128 * 2 * 256 * 1024 * 5}
+
+
+@pytest.mark.parametrize(
+    ("script", "samples"),
+    [
+        ("slow_loader.py", 1),
+        ("per_tensor_optimizer.py", 1),
+        ("attention_by_hand.py", 1),
+        ("needless_work.py", 1),
+        ("tiny_batches.py", 32),
+    ],
+)
+def test_a_fix_leaves_the_flop_of_a_sample_as_they_are(script: str, samples: int, tmp_path: Path) -> None:
+    """A fixed step trains on so many times the samples; its time is a matter of tests/benchmarks."""
+    pytest.importorskip("torch", reason="recording needs torch")
+
+    def model_flop(flag: str) -> float:
+        target = tmp_path / f"report{flag}.json"
+        options = ["--steps", "6", "--report", str(target), "--out", str(tmp_path)]
+        run(f"fixes/{script}", *options, *filter(None, [flag]))
+        flop: float = json.loads(target.read_text())["flop"]["model_per_step"]
+        return flop
+
+    with ThreadPoolExecutor() as both:
+        before, after = both.map(model_flop, ["", "--fixed"])
+    assert before > 0
+    assert after == samples * before
+
+
+def test_a_script_without_a_report_file_prints_its_report(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="recording needs torch")
+    script = EXAMPLES / "fixes" / "tiny_batches.py"
+    command = [sys.executable, str(script), "--out", str(tmp_path)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Where the numbers come from" in finished.stderr
+
+
+def test_the_readme_of_the_fixes_names_each_script() -> None:
+    folder = EXAMPLES / "fixes"
+    named = re.findall(r"^\| `(\w+\.py)`", (folder / "README.md").read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(script.name for script in folder.glob("*.py"))

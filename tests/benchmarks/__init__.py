@@ -22,6 +22,8 @@ test_linear  from 4 to 16 times the events costs 4 times         from 1 to 4 tim
              what it costs (within 20 %)
 test_startup ``--help`` takes at most 0.5 s; torch is not        -
              imported, not even where it is installed
+test_fixes   what findings predict for examples/fixes is within  the step times that the fixes achieve
+             15 %; for attention and batch size, the direction
 ============ =================================================== ===========================================
 
 ``repeat.py`` makes long traces by hand as well: ``python -m tests.benchmarks.repeat SOURCE TARGET``.
