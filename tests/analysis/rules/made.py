@@ -36,6 +36,7 @@ GEMM_TF32 = "ampere_tf32gemm_128x128_nn"
 ADD = "void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float> >(int)"
 SOFTMAX = "void (anonymous namespace)::softmax_warp_forward<float, float, float, 10, false, false>(float*)"
 NCCL = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
+CONVOLVES = "sm80_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc_nhwc_tilesize128x128x64"
 TRITON = "triton_poi_fused_add_gelu_0"
 PAGEABLE, PINNED = "Memcpy HtoD (Pageable -> Device)", "Memcpy HtoD (Pinned -> Device)"
 IN_MAIN = "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__"
@@ -202,6 +203,7 @@ class Work:
     kernel: str = GEMM
     dims: Dims | None = None
     dtype: str = BF16
+    concrete: Sequence[str] | None = None
     sequence: int | None = None
     node: int | None = None
     """Sequence number of the backward node that it runs in."""
@@ -258,7 +260,7 @@ def _nest(made: Training, one: Work, start: float, end: float) -> None:
     for name, sequence in around:
         made.op(name, start, end, sequence=sequence)
         start, end = start + 0.1, end - 0.1
-    made.op(one.name, start, end, one.dims, one.dtype, sequence=one.sequence)
+    made.op(one.name, start, end, one.dims, one.dtype, sequence=one.sequence, concrete=one.concrete)
 
 
 def _annotate(
@@ -268,6 +270,13 @@ def _annotate(
         rows = list(group)
         if name is not None:
             made.mark(name, starts[rows[0]], starts[rows[-1]] + lengths[rows[-1]] - 0.1)
+
+
+def convolution(us: float, kernel: str = CONVOLVES) -> Work:
+    """8 images of 64 x 56 x 56, 64 filters of 3 x 3, in bf16."""
+    dims = ((8, 64, 56, 56), (64, 64, 3, 3), (), (), (), (), (), (), ())
+    concrete = ("", "", "[1, 1]", "[1, 1]", "[1, 1]", "1", "False", "False", "True")
+    return Work("aten::cudnn_convolution", us, kernel, dims, concrete=concrete)
 
 
 def codes(report: Report) -> set[str]:

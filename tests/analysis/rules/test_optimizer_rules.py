@@ -57,12 +57,6 @@ def test_an_optimizer_of_lists_is_advised_to_be_fused(tmp_path: Path) -> None:
     assert advice(report, "optimizer") == "AdamW(..., fused=True)"
 
 
-def test_a_fused_optimizer_is_advised_nothing(tmp_path: Path) -> None:
-    """However many launches it takes."""
-    fused = updated(operations=("_fused_adamw_",), parameters=140, kernel=MULTI).report(tmp_path)
-    assert "optimizer" not in codes(fused)
-
-
 def test_few_launches_are_no_finding(tmp_path: Path) -> None:
     """98 and 105."""
     assert "optimizer" not in codes(updated(parameters=14).report(tmp_path / "few"))
@@ -73,16 +67,16 @@ def test_a_class_that_nobody_knows_is_advised_nothing(tmp_path: Path) -> None:
     assert "optimizer" not in codes(report_of(tmp_path, "MyOptimizer"))
 
 
-def late(name: str, parameters: int = PARAMETERS) -> Training:
-    """A kernel of 1 ms, then kernels of 4 µs that are launched 20 µs apart."""
-    count = parameters * len(ADAM)
+def late(name: str, operations: tuple[str, ...] = ADAM) -> Training:
+    """A kernel of 1 ms, then 140 of 4 µs that are launched 20 µs apart."""
+    count = PARAMETERS * len(ADAM)
     made = Training(1_040 + 20 * count)
     made.op("aten::mm", 1, 9, SQUARE)
     made.runs(GEMM, 5, 10, 1_010)
     made.call("cudaStreamSynchronize", 12, 1_011)
     for index in range(count):
         at = 1_020 + 20 * index
-        made.op(f"aten::{ADAM[index % len(ADAM)]}", at, at + 8)
+        made.op(f"aten::{operations[index % len(operations)]}", at, at + 8)
         made.runs(ADD, at + 4, at + 8, at + 12)
     made.mark(mark(name), 1_019, 1_015 + 20 * count)
     return made
@@ -97,6 +91,12 @@ def test_a_class_without_fused_is_advised_foreach_where_launches_are_late(tmp_pa
 
 def test_lists_of_tensors_make_no_kernel_shorter(tmp_path: Path) -> None:
     assert "optimizer" not in codes(report_of(tmp_path, "RMSprop"))
+
+
+def test_a_fused_optimizer_is_advised_nothing(tmp_path: Path) -> None:
+    """However many launches it takes, and however late they are."""
+    assert "optimizer" not in codes(late("AdamW", ("_fused_adamw_",)).report(tmp_path / "fused"))
+    assert "optimizer" in codes(late("AdamW").report(tmp_path / "plain"))
 
 
 @pytest.mark.parametrize(
