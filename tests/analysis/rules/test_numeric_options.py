@@ -100,9 +100,9 @@ def test_products_of_small_share_have_no_option(tmp_path: Path) -> None:
 def test_a_cpu_has_no_options(tmp_path: Path) -> None:
     """Not even one whose bf16 was measured to be ten times as quick."""
     made = on_a_cpu(Work(us=1_000, dims=SQUARE, dtype="float"))
-    measured = ceiling_part(1e11, flop_per_s={"fp32": 1e11, "bf16": 1e12})
+    measured = ceiling_part(1e13, flop_per_s={"fp32": 1e13, "bf16": 1e14})
     report = made.report(tmp_path, device=None, live=live_part(device=CPU, ceiling=measured))
-    assert report.device.peak_flop_per_s == 1e11 and report.options == ()
+    assert report.device.peak_flop_per_s == 1e13 and report.options == ()
 
 
 def test_an_unknown_device_has_no_options(tmp_path: Path) -> None:
