@@ -20,7 +20,9 @@ Bool = npt.NDArray[np.bool_]
 
 LAYOUT_KERNEL = re.compile(r"nchwToNhwc|nhwcToNchw|batched_transpose|SubTensorOp", re.IGNORECASE)
 """Helpers of cuDNN and MIOpen that convert between NCHW and NHWC."""
-_CHAINED = [KERNEL_KINDS.index(kind) for kind in ("elementwise", "reduction", "normalization", "softmax")]
+_CHAINED = [
+    KERNEL_KINDS.index(kind) for kind in ("elementwise", "reduction", "normalization", "softmax", "memory")
+]
 """Bound by memory, and fused with what stands before and behind by torch.compile."""
 
 
