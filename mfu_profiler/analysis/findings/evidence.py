@@ -20,7 +20,6 @@ from mfu_profiler.trace.host_calls import (
     is_data_loading,
     is_optimizer_step,
 )
-from mfu_profiler.trace.nesting import Nesting
 from mfu_profiler.trace.timeline import MEMCPY, Activities, Intervals, Timeline
 from mfu_profiler.units import byte_text, count_text, time_text
 
@@ -145,10 +144,6 @@ class Evidence:
         has_kernels = any(self.timeline.names[index].startswith("triton_") for index in names)
         return has_kernels or self.names_any("Torch-Compiled Region") or self.names_any("CompiledFunction")
 
-    def is_compiled_optimizer(self) -> bool:
-        """Whether torch.compile made the optimizer step, or the optimizer captured itself in a graph."""
-        return self.uses_graphs() and self.optimizer_launches() <= 1
-
     def has_python_stacks(self) -> bool:
         """Whether the profiler recorded every Python call."""
         return len(self.timeline.python) > 0
@@ -189,14 +184,6 @@ class Evidence:
         """Whether CUDA or HIP graphs are launched."""
         names = np.unique(self.timeline.calls.name).tolist()
         return any("GraphLaunch" in self.timeline.names[index] for index in names)
-
-    def optimizer_launches(self) -> float:
-        """Launches inside optimizer steps, per step."""
-        marks, calls = self.timeline.marks, self.timeline.calls
-        rows = self._rows(calls, lambda name: host_call_kind(name) == "launch")
-        optimizer = self.timeline.by_name(marks.name, is_optimizer_step, np.bool_)
-        _, inside = Nesting.of(marks).innermost(calls.thread[rows], calls.start_ns[rows], among=optimizer)
-        return float(np.count_nonzero(inside)) / self.step_count
 
     # Copies -------------------------------------------------------------------
 

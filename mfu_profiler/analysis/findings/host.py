@@ -160,7 +160,7 @@ def _held_up(inputs: FindingInputs, reason: str) -> tuple[str, ...]:
 def optimizer(inputs: FindingInputs, share: float) -> Finding | None:
     """An optimizer that is not fused, if its class can be."""
     work, evidence = inputs.fixes.optimizer, inputs.evidence
-    if work.is_fused or evidence.is_compiled_optimizer() or work.count < MANY_OPTIMIZER_OPS:
+    if work.is_fused or work.count < MANY_OPTIMIZER_OPS:
         return None
     change = optimizer_change(evidence.timeline, work.name, is_cpu=evidence.is_cpu)
     if not change:

@@ -31,11 +31,12 @@ MOST_APART = 60
 
 
 def spelled_out_attention(steps: Steps) -> tuple[Relief, int]:
-    """(What lies between the products, forward and backward; how many softmaxes there are in all windows)."""
+    """(What lies between the products, forward and backward; how many softmaxes run in all windows)."""
     found = _found(steps)
     if not found:
         return Relief(), 0
-    ops, (first, second) = steps.ops, np.array(found, np.int64).T
+    ops, work = steps.ops, steps.work
+    first, softmax, second = np.array(found, np.int64).T
     forward = Spans.of(ops.end_ns[first], ops.start_ns[second])
     engine = steps.ops_named(lambda name: name.startswith(EVALUATE_FUNCTION)) & ops.has_sequence
     has_both = ops.has_sequence[first] & ops.has_sequence[second]
@@ -43,19 +44,19 @@ def spelled_out_attention(steps: Steps) -> tuple[Relief, int]:
     inside = Spans.of(lows, highs).holds(ops.sequence) & engine
     backward = Spans.of(ops.start_ns[inside], ops.end_ns[inside])
     spans = forward | backward
-    return Relief.of_work(steps.work_within(spans), 0.0, spans), len(found)
+    running = work.op[work.has_op & steps.times.inside(work.start_ns)]
+    return Relief.of_work(steps.work_within(spans), 0.0, spans), int(np.isin(softmax, running).sum())
 
 
-def _found(steps: Steps) -> list[tuple[int, int]]:
-    """(Product before, product after) of each softmax whose size is theirs."""
+def _found(steps: Steps) -> list[tuple[int, int, int]]:
+    """(Product before, softmax, product after) of each whose sizes fit; the host may be a step ahead."""
     ops = steps.ops
-    is_softmax = steps.ops_named(lambda name: name == SOFTMAX)
-    softmaxes = np.flatnonzero(is_softmax & steps.times.inside(ops.start_ns))
+    softmaxes = np.flatnonzero(steps.ops_named(lambda name: name == SOFTMAX))
     products = np.flatnonzero(steps.ops_named(PRODUCTS.__contains__))
     if not len(softmaxes) or not len(products):
         return []
     places = np.searchsorted(products, softmaxes)
-    pairs = []
+    triples = []
     for row, place in zip(softmaxes.tolist(), places.tolist(), strict=True):
         if not 0 < place < len(products):
             continue
@@ -63,8 +64,8 @@ def _found(steps: Steps) -> list[tuple[int, int]]:
         near = row - before <= MOST_APART and after - row <= MOST_APART
         same_thread = ops.thread[before] == ops.thread[row] == ops.thread[after]
         if near and same_thread and _fits(steps, before, row, after):
-            pairs.append((before, after))
-    return pairs
+            triples.append((before, row, after))
+    return triples
 
 
 def _fits(steps: Steps, before: int, softmax: int, after: int) -> bool:

@@ -19,7 +19,7 @@ from mfu_profiler.analysis.fixes.steps import Steps
 from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.op_roles import is_in_optimizer
 from mfu_profiler.analysis.replay.relief import Relief
-from mfu_profiler.trace.host_calls import host_call_kind, is_optimizer_step
+from mfu_profiler.trace.host_calls import is_optimizer_step
 
 __all__ = ["OptimizerWork", "optimizer_work"]
 
@@ -57,12 +57,13 @@ def optimizer_work(steps: Steps) -> OptimizerWork:
     """Of the marked optimizer steps."""
     timeline, ops = steps.timeline, steps.ops
     marks = timeline.marks
-    is_step = timeline.by_name(marks.name, is_optimizer_step, np.bool_) & steps.times.inside(marks.start_ns)
+    is_step = timeline.by_name(marks.name, is_optimizer_step, np.bool_)
     if not is_step.any():
         return OptimizerWork(None, False, False, 0.0, Relief())
     spans = Spans.of(marks.start_ns[is_step], marks.end_ns[is_step])
     rows = _own_work(steps)
-    used, counts = np.unique(ops.name[steps.work.op[rows]], return_counts=True)
+    averaged = rows[steps.times.inside(steps.work.start_ns[rows])]
+    used, counts = np.unique(ops.name[steps.work.op[averaged]], return_counts=True)
     names = [timeline.names[index] for index in used.tolist()]
     name = timeline.names[int(marks.name[np.argmax(is_step)])]
     name = name.removeprefix("Optimizer.step#").removesuffix(".step")
@@ -72,24 +73,25 @@ def optimizer_work(steps: Steps) -> OptimizerWork:
         name=name,
         is_fused=any("_fused_" in one for one in names),
         is_foreach=any("_foreach_" in one for one in names),
-        count=_count(steps, spans, rows) / steps.times.step_count,
+        count=_count(steps, averaged) / steps.times.step_count,
         relief=Relief.of_work(rows, left, spans),
     )
 
 
 def _own_work(steps: Steps) -> Int64:
+    """Of all its steps: the host may be a step ahead of the work that it launches."""
     work = steps.work
     rows = np.flatnonzero(work.has_op)
-    inside = is_in_optimizer(steps.timeline, steps.nesting, work.op[rows])
-    return rows[inside & steps.times.inside(steps.ops.start_ns[work.op[rows]])]
+    return rows[is_in_optimizer(steps.timeline, steps.nesting, work.op[rows])]
 
 
-def _count(steps: Steps, spans: Spans, rows: Int64) -> int:
+def _count(steps: Steps, rows: Int64) -> int:
+    """Ops of a CPU; on a device calls that launched some of its work, of which a graph has many."""
     if steps.times.is_cpu:
         return len(rows)
-    calls = steps.timeline.calls
-    launches = steps.timeline.by_name(calls.name, lambda name: host_call_kind(name) == "launch", np.bool_)
-    return int(np.count_nonzero(launches & spans.holds(calls.start_ns)))
+    activities = steps.timeline.activities
+    launched = np.flatnonzero(~steps.times.kinds.is_copy)[rows]
+    return len(np.unique(activities.call[launched[activities.has_call[launched]]]))
 
 
 def _passes(counts: Mapping[str, int]) -> float:
