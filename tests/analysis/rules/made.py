@@ -4,19 +4,11 @@ Times are in µs from the start of a step. A trace drawn event by event has gaps
 
     host    ├── ProfilerStep#k ─────────────┤        runs(GEMM, 10, 15, 615): launched at 10, on the
     device     ├──── gemm ────┤..............         device from 15 to 615
-
-and one that is ``filled`` has kernels end to end, launched ahead, so that only shorter kernels make its step
-shorter; the host waits until the last kernel of the step begins, and has time to launch the next ones::
-
-    host    ├ op ┤ ├ op ┤├ op ┤├── synchronize ──┤├ op ┤
-    device      ├─ gemm ─┤├─ add ─┤├─ add ─┤├ tail ┤├─ gemm of the next step ─
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +121,12 @@ class Training:
         stamps = event(category, kernel, ns(start), ns(end - start), pid=0, tid=stream, args=args)
         self._device.append(stamps)
 
+    def also_runs(self, kernel: str, start: float, end: float) -> None:
+        """Something more that the last call launched, as a graph does."""
+        first = self._device[-1]
+        fields = {"pid": first["pid"], "tid": first["tid"], "args": first["args"]}
+        self._device.append(event("kernel", kernel, ns(start), ns(end - start), **fields))
+
     def copies(
         self, name: str, launch: float, start: float, end: float, byte: int, returns: float | None = None
     ) -> None:
@@ -191,92 +189,6 @@ def _moved(one: JsonObject, step: int, by_ns: int) -> JsonObject:
         "tid": one["tid"],
         "args": args,
     }
-
-
-@dataclass(frozen=True)
-class Work:
-    """One op, and the kernel that it launches on a device."""
-
-    name: str = "aten::mm"
-    us: float = 100
-    """Of the kernel; of the op on a CPU."""
-    kernel: str = GEMM
-    dims: Dims | None = None
-    dtype: str = BF16
-    concrete: Sequence[str] | None = None
-    sequence: int | None = None
-    node: int | None = None
-    """Sequence number of the backward node that it runs in."""
-    mark: str | None = None
-    """The annotation that it runs in; neighbours of one name share one."""
-    kernels: int = 1
-    """That it launches, each of this length."""
-    outer: tuple[str, ...] = field(default=())
-    """Ops around it, outermost first."""
-
-
-OP_US = 8.0
-"""Of host time for one op of a ``filled`` step."""
-TAIL_US = 40
-"""The last kernel of a filled step, of a kind that no rule is about; the device is so far behind the host."""
-TAIL = Work("aten::embedding_dense_backward", TAIL_US, "embedding_backward_kernel")
-
-
-def filled(*work: Work, count: int = 4) -> Training:
-    """Steps of a device that never waits; they take the time of the kernels, and ``TAIL_US`` more."""
-    work = (*work, TAIL)
-    step_us = sum(one.us * one.kernels for one in work)
-    made = Training(step_us, count=count)
-    made.began_with(TAIL.kernel, 1, TAIL_US)
-    starts = [2.0, *(TAIL_US + 1.0 + OP_US * index for index in range(len(work) - 1))]
-    device_us = float(TAIL_US)
-    for at, one in zip(starts, work, strict=True):
-        _nest(made, one, at, at + OP_US)
-        for index in range(one.kernels):
-            launch = at + 3 + 0.1 * index
-            if launch > device_us:
-                raise ValueError(f"{one.name} is launched at {launch} µs, too late for {device_us}")
-            made.runs(one.kernel, launch, device_us, device_us + one.us, returns=launch + 0.1)
-            device_us += one.us
-    made.call("cudaStreamSynchronize", starts[-1] + OP_US, step_us)
-    _annotate(made, work, starts, [OP_US] * len(work))
-    return made
-
-
-def on_a_cpu(*work: Work, gap_us: float = 0.0, count: int = 3) -> Training:
-    """Steps of a CPU: ops one after the other, then a gap."""
-    lengths = [one.us for one in work]
-    starts = [2.0 + sum(lengths[:index]) for index in range(len(work))]
-    made = Training(2.0 + sum(lengths) + gap_us, count=count)
-    for at, one in zip(starts, work, strict=True):
-        _nest(made, one, at, at + one.us)
-    _annotate(made, work, starts, lengths)
-    return made
-
-
-def _nest(made: Training, one: Work, start: float, end: float) -> None:
-    """The op in what is around it, each 0.1 µs shorter on both sides."""
-    around = [*([] if one.node is None else [(NODE, one.node)]), *((name, None) for name in one.outer)]
-    for name, sequence in around:
-        made.op(name, start, end, sequence=sequence)
-        start, end = start + 0.1, end - 0.1
-    made.op(one.name, start, end, one.dims, one.dtype, sequence=one.sequence, concrete=one.concrete)
-
-
-def _annotate(
-    made: Training, work: Sequence[Work], starts: Sequence[float], lengths: Sequence[float]
-) -> None:
-    for name, group in groupby(range(len(work)), lambda index: work[index].mark):
-        rows = list(group)
-        if name is not None:
-            made.mark(name, starts[rows[0]], starts[rows[-1]] + lengths[rows[-1]] - 0.1)
-
-
-def convolution(us: float, kernel: str = CONVOLVES) -> Work:
-    """8 images of 64 x 56 x 56, 64 filters of 3 x 3, in bf16."""
-    dims = ((8, 64, 56, 56), (64, 64, 3, 3), (), (), (), (), (), (), ())
-    concrete = ("", "", "[1, 1]", "[1, 1]", "[1, 1]", "1", "False", "False", "True")
-    return Work("aten::cudnn_convolution", us, kernel, dims, concrete=concrete)
 
 
 def codes(report: Report) -> set[str]:

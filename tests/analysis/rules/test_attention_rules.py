@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .made import ADD, GEMM, SOFTMAX, SQUARE, Dims, Training, Work, advice, codes, evidence, filled, found
+from .made import ADD, GEMM, SOFTMAX, SQUARE, Dims, Training, advice, codes, evidence, found
+from .programs import Work, filled
 
 HEADS, LENGTH, WIDTH = 8, 128, 64
 SCORES = (HEADS, LENGTH, LENGTH)
@@ -54,6 +55,13 @@ def test_a_softmax_between_its_products_is_advised_one_kernel(tmp_path: Path) ->
 
 def test_attention_without_a_backward_pass_is_found_as_well(tmp_path: Path) -> None:
     assert found(spelled_out().report(tmp_path), "attention").share_fraction == pytest.approx(200 / 840)
+
+
+def test_a_host_that_is_a_step_ahead_hides_nothing(tmp_path: Path) -> None:
+    made = filled(MM, FIRST, scale(41), softmax(sequence=42), SECOND, *BACKWARD, ahead=1)
+    report = made.report(tmp_path)
+    assert found(report, "attention").share_fraction == pytest.approx(400 / 1_140)
+    assert evidence(report, "attention").startswith("1 softmax a step between two batched products")
 
 
 def test_a_torch_without_the_kernel_is_advised_nothing(tmp_path: Path) -> None:

@@ -9,20 +9,8 @@ import pytest
 from mfu_profiler.trace.host_calls import DATA_MARK
 from tests.analysis.live import live_part
 
-from .made import (
-    GEMM,
-    IN_MAIN,
-    IN_WORKERS,
-    SQUARE,
-    Training,
-    Work,
-    advice,
-    codes,
-    evidence,
-    filled,
-    found,
-    on_a_cpu,
-)
+from .made import GEMM, IN_MAIN, IN_WORKERS, SQUARE, Training, advice, codes, evidence, found
+from .programs import Work, filled, on_a_cpu
 
 MM = Work(us=1_000, dims=SQUARE)
 

@@ -6,20 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .made import (
-    ADD,
-    AUTOGRAD,
-    GEMM,
-    SQUARE,
-    TRITON,
-    Training,
-    Work,
-    advice,
-    codes,
-    filled,
-    found,
-    on_a_cpu,
-)
+from .made import ADD, AUTOGRAD, GEMM, SQUARE, TRITON, Training, advice, codes, found
+from .programs import Work, filled, on_a_cpu
 
 COMPILE, FEWER = "torch.compile(model)", "a larger batch, or CUDA graphs"
 COLLECT = "<built-in function collect>"

@@ -17,16 +17,13 @@ from .made import (
     GEMM_FP32,
     NODE,
     SQUARE,
-    TAIL_US,
     TRITON,
     Training,
-    Work,
     advice,
     codes,
-    convolution,
-    filled,
     found,
 )
+from .programs import TAIL_US, Work, convolution, filled
 
 COMPILE = "torch.compile(model) fuses elementwise kernels and normalizations"
 CHANNELS_LAST = "model.to(memory_format=torch.channels_last)"

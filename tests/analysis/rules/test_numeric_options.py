@@ -11,21 +11,8 @@ from mfu_profiler.analysis.report import NumericOption
 from tests.analysis.live import CPU, ceiling_part, live_part
 from tests.trace.make import H100, JsonObject
 
-from .made import (
-    A100,
-    ADD,
-    BF16,
-    GEMM,
-    GEMM_FP32,
-    GEMM_TF32,
-    SQUARE,
-    TAIL_US,
-    V100,
-    Work,
-    convolution,
-    filled,
-    on_a_cpu,
-)
+from .made import A100, ADD, BF16, GEMM, GEMM_FP32, GEMM_TF32, SQUARE, V100
+from .programs import TAIL_US, Work, convolution, filled, on_a_cpu
 
 FP32 = Work(us=1_000, kernel=GEMM_FP32, dims=SQUARE, dtype="float")
 TF32 = Work(us=1_000, kernel=GEMM_TF32, dims=SQUARE, dtype="float")

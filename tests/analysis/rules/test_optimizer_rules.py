@@ -8,7 +8,8 @@ import pytest
 
 from mfu_profiler.analysis import Report
 
-from .made import ADD, GEMM, SQUARE, Training, Work, advice, codes, evidence, filled, found, on_a_cpu
+from .made import ADD, GEMM, SQUARE, Training, advice, codes, evidence, found
+from .programs import Work, filled, on_a_cpu
 
 ADAM = ("lerp_", "mul_", "addcmul_", "sqrt", "div_", "add_", "addcdiv_")
 ADAM_PASSES = 3 + 2 + 3 + 2 + 2 + 3 + 4
@@ -27,12 +28,13 @@ def updated(
     parameters: int = PARAMETERS,
     prefix: str = "aten::",
     kernel: str = ADD,
+    **timing: int,
 ) -> Training:
     """A product of 2 ms, then kernels of 10 µs, one for each operation on each parameter."""
     steps = [
         Work(f"{prefix}{one}", 10, kernel, mark=mark(name)) for _ in range(parameters) for one in operations
     ]
-    return filled(Work(us=2_000, dims=SQUARE), *steps)
+    return filled(Work(us=2_000, dims=SQUARE), *steps, **timing)
 
 
 def report_of(tmp_path: Path, name: str, torch: str | None = "2.6.0") -> Report:
@@ -50,11 +52,34 @@ def test_an_optimizer_that_goes_tensor_by_tensor_is_advised_to_be_fused(tmp_path
     assert finding.recovered_s == pytest.approx(1_400e-6 * (1 - 7 / ADAM_PASSES), rel=0.005)
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_host_that_is_a_step_ahead_hides_nothing(tmp_path: Path, count: int) -> None:
+    """The device's first window is over when the host marks its third step."""
+    finding = found(updated(ahead=1, count=count).report(tmp_path), "optimizer")
+    assert finding.evidence == ("140 launches a step in AdamW.step",)
+    assert finding.share_fraction == pytest.approx(1_400 / 3_440)
+
+
 def test_an_optimizer_of_lists_is_advised_to_be_fused(tmp_path: Path) -> None:
     foreach = updated(parameters=20, prefix="aten::_foreach_", kernel=MULTI)
     report = foreach.report(tmp_path)
     assert found(report, "optimizer").title == "the optimizer updates a list of tensors at a time (foreach)"
     assert advice(report, "optimizer") == "AdamW(..., fused=True)"
+
+
+def test_an_optimizer_in_a_graph_is_one_launch(tmp_path: Path) -> None:
+    """Its 140 kernels of 4 µs come from one call."""
+    made = Training(1_000)
+    made.op("aten::mm", 1, 9, SQUARE)
+    made.runs(GEMM, 5, 10, 310)
+    made.op("aten::add_", 20, 40)
+    made.mark(mark("AdamW"), 19, 41)
+    made.runs(ADD, 30, 320, 324, call="cudaGraphLaunch")
+    for index in range(1, 140):
+        made.also_runs(ADD, 320 + 4 * index, 324 + 4 * index)
+    report = made.report(tmp_path)
+    assert sum(row.count for row in report.kernels) == 141
+    assert "optimizer" not in codes(report)
 
 
 def test_few_launches_are_no_finding(tmp_path: Path) -> None:

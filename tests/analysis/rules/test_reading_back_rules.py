@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .made import ADAMW, ADD, NODE, SQUARE, Training, Work, codes, filled, found, on_a_cpu
+from .made import ADAMW, ADD, NODE, SQUARE, Training, codes, found
+from .programs import Work, filled, on_a_cpu
 
 BACKWARD = Work(us=1_000, dims=SQUARE, node=40)
 LOOKED = ("aten::isfinite", "aten::all", "aten::item")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .made import GEMM, PAGEABLE, PINNED, SQUARE, Training, Work, advice, codes, evidence, filled, found
+from .made import GEMM, PAGEABLE, PINNED, SQUARE, Training, advice, codes, evidence, found
+from .programs import Work, filled
 
 EVENTS, READ, SIZES, PINNING = (
     "torch.cuda.synchronize()",
