@@ -87,12 +87,17 @@ def launching_threads(timeline: Timeline) -> npt.NDArray[np.int32]:
     return np.unique(calls.thread[launches]) if len(launches) else np.unique(calls.thread)
 
 
-def pageable_copy_calls(timeline: Timeline) -> Int64:
+def pageable_copy_calls(timeline: Timeline, *, to_device: bool = False) -> Int64:
     """Rows of the calls that copy from or to pageable memory: they block, asynchronous by name or not.
 
     Source: CUDA runtime API, "API synchronization behavior".
+
+    Args:
+        timeline: of one device.
+        to_device: leave out copies to the host.
+
     """
-    activities = timeline.activities
-    pageable = timeline.by_name(activities.name, lambda name: "Pageable" in name, np.bool_)
+    activities, part = timeline.activities, "HtoD (Pageable" if to_device else "Pageable"
+    pageable = timeline.by_name(activities.name, lambda name: part in name, np.bool_)
     rows = activities.has_call & (activities.kind == MEMCPY) & pageable
     return np.asarray(activities.call[rows], np.int64)

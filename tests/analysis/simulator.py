@@ -251,9 +251,18 @@ def _without_host(one: Instruction) -> Instruction:
     return one
 
 
+def _without_waiting(one: Instruction) -> Instruction:
+    match one:
+        case Sync():
+            return replace(one, waits=False)
+        case Copy():
+            return replace(one, is_pageable=False)
+    return one
+
+
 _REMOVALS: Mapping[Removed, Callable[[Instruction], Instruction]] = {
     "data": lambda one: Load(0) if isinstance(one, Load) else one,
-    "sync": lambda one: replace(one, waits=False) if isinstance(one, Sync) else one,
+    "sync": _without_waiting,
     "host": _without_host,
     "communication": lambda one: (
         replace(one, ns=0) if isinstance(one, Launch) and one.stream == SIDE_STREAM else one

@@ -19,7 +19,7 @@ CLOSE = 0.03
 SETTLED = 0.002
 """A steady period is known to twice 0.1 %, for each of two that are compared."""
 LEAST_NS = 200_000
-"""Of a step: in shorter ones each single µs of the host counts."""
+"""Of a step, and half of it without a cause: in shorter ones each single µs of the host counts."""
 
 
 @pytest.mark.parametrize("name", BOUND_BY)
@@ -83,6 +83,7 @@ def test_what_ifs_of_any_program_are_within_3_percent_of_the_truth(step: Step) -
     off = {
         cause: run.what_ifs.step_ns((cause,)) / truth
         for cause, truth in run.periods_ns.items()
-        if run.period_ns >= LEAST_NS and not isclose(run.what_ifs.step_ns((cause,)), truth, rel_tol=CLOSE)
+        if min(run.period_ns, 2 * truth) >= LEAST_NS
+        and not isclose(run.what_ifs.step_ns((cause,)), truth, rel_tol=CLOSE)
     }
     assert off == {}

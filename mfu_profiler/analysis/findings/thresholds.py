@@ -34,7 +34,7 @@ LEAST_SHARE: Mapping[str, float] = MappingProxyType(
         "other_kernels": 0.15,  # a transformer in one compiled piece still has 10 to 15 % of them
         "clocks": 0.05,  # boards of one type differ by as much
         "alignment": 0.05,  # of the step in such products, of which padding saves a part
-        "matmul": 0.10,  # as communication
+        "matmul": 0.10,  # what nobody can predict must at least be large
     }
 )
 """Code of a finding -> share of the step."""

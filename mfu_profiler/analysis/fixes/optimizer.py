@@ -3,7 +3,9 @@
 A fused update reads and writes each tensor once; otherwise each operation reads and writes its own::
 
     Adam     lerp  mul  addcmul  sqrt  div  add  addcdiv        fused: parameter, gradient and two states
-    passes     3    2      3       2    2    2      4    = 18          read, all but the gradient written  = 7
+    passes     3    2      3       2    2    3      4    = 19          read, all but the gradient written  = 7
+
+Whether ``add`` adds a tensor or a number its name does not say; it counts as the former.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Each says exactly which durations it changes, and never what waits for what:
 
     data           waits for the data loader take no time
-    sync           synchronizing calls return at once; copies from and to pageable memory still block
+    sync           synchronizing calls return at once, and so do copies to the device from pageable memory, as
+                   from pinned; copies to the host still block
     host           launch calls, and the time between calls, take none; waits for data stay, and so do calls
                    that block, collections of garbage, allocator calls, compilation, stalls, and what the host
                    does outside of the model
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.activity_kinds import ActivityKinds
+from mfu_profiler.analysis.host_states import pageable_copy_calls
 from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.replay.engine import steady_period_ns
 from mfu_profiler.analysis.replay.graph import ReplayGraph
@@ -55,6 +57,8 @@ class _Facts:
     launches: Bool
     copies: Bool
     """Items that copy."""
+    pins: Bool
+    """Items that copy to the device from pageable memory."""
     is_communication: Bool
     is_copy: Bool
     place: Int64
@@ -106,7 +110,7 @@ class WhatIfs:
         else:
             think_ns = program.think_ns - gone.within(facts.think_start_ns, facts.think_end_ns)
         returns = gone.holds(facts.start_ns)
-        returns |= facts.synchronizes & ("sync" in removed)
+        returns |= (facts.synchronizes | facts.pins) & ("sync" in removed)
         returns |= facts.copies & ("copy" in removed)
         changed = replace(program, think_ns=think_ns, own_ns=own_ns, length_ns=self._lengths(removed))
         return _unblocked(changed, returns)
@@ -188,6 +192,7 @@ def _facts(
         synchronizes=are("sync"),
         launches=are("launch"),
         copies=are("copy"),
+        pins=np.isin(rows, pageable_copy_calls(timeline, to_device=True)),
         is_communication=kinds.is_communication[program.row],
         is_copy=kinds.is_copy[program.row],
         place=place[np.flatnonzero(~kinds.is_copy)],
