@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from io import StringIO
 from itertools import groupby
 
 from rich.cells import cell_len
@@ -12,14 +11,13 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from mfu_profiler.render.console import LEAST_WIDTH, new_console, written_text
 from mfu_profiler.render.names import fitted, shown_text
 from mfu_profiler.render.peaks_view import CatalogRow, MachineDevice, PeaksView
 from mfu_profiler.units import byte_rate_text, byte_text, count_text, flop_rate_column, percent_text
 
 __all__ = ["render_peaks"]
 
-LEAST_WIDTH = 60
-"""As of the report: below this the tables have no room."""
 _PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8")
 _INDENT = "  "
 _GAP = "  "
@@ -37,7 +35,7 @@ def render_peaks(view: PeaksView, *, color: bool, width: int = 80) -> str:
         width: columns of the terminal.
 
     """
-    console = _console(color, max(width, LEAST_WIDTH))
+    console = new_console(color=color, width=max(width, LEAST_WIDTH))
     if view.devices is not None or view.devices_because:
         console.print(Text("This machine", style="bold"))
         for device in view.devices or ():
@@ -46,23 +44,7 @@ def render_peaks(view: PeaksView, *, color: bool, width: int = 80) -> str:
             _print_lines(console, [view.devices_because])
         console.print()
     _print_catalog(console, view.catalog, is_selection=view.is_selection)
-    written = console.file
-    assert isinstance(written, StringIO)
-    return "\n".join(line.rstrip() for line in written.getvalue().strip("\n").split("\n")) + "\n"
-
-
-def _console(color: bool, width: int) -> Console:
-    return Console(
-        file=StringIO(),
-        width=width,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
-    )
+    return written_text(console)
 
 
 def _print_lines(console: Console, lines: Sequence[str], *, style: str = "", indent: int = 2) -> None:

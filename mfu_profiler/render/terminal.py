@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import StringIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -12,14 +11,13 @@ from rich.text import Text
 
 from mfu_profiler.analysis.report import Report
 from mfu_profiler.render.bars import bar
+from mfu_profiler.render.console import LEAST_WIDTH, new_console, written_text
 from mfu_profiler.render.names import fitted, fitted_names
 from mfu_profiler.render.page import Fact, Fix, KernelLine, Loss, Overview, Page
 from mfu_profiler.render.pages import overview, page
 
 __all__ = ["render_terminal"]
 
-LEAST_WIDTH = 60
-"""Below this the tables have no room; a narrower terminal wraps the lines itself."""
 _BAR_WIDTH = 13
 _FULL_BAR_FRACTION = 0.2
 """A full bar is at least this share, so that the largest of small losses does not look large."""
@@ -38,25 +36,13 @@ def render_terminal(reports: Sequence[Report], *, color: bool, width: int = 80, 
         top: how many kernels each report lists.
 
     """
-    console = Console(
-        file=StringIO(),
-        width=max(width, LEAST_WIDTH),
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
-    )
+    console = new_console(color=color, width=max(width, LEAST_WIDTH))
     summary = overview(reports)
     if summary is not None:
         _print_overview(console, summary)
     for report in reports:
         _print_page(console, page(report, top), with_heading=summary is not None)
-    written = console.file
-    assert isinstance(written, StringIO)
-    return "\n".join(line.rstrip() for line in written.getvalue().strip("\n").split("\n")) + "\n"
+    return written_text(console)
 
 
 def _print_page(console: Console, content: Page, *, with_heading: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from io import StringIO
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
@@ -18,14 +17,13 @@ from rich.text import Text
 
 from mfu_profiler.analysis.verification import FindingChange, RunInfo, Verification
 from mfu_profiler.render.causes import cause_words
+from mfu_profiler.render.console import LEAST_WIDTH, new_console, written_text
 from mfu_profiler.render.names import fitted, shown_text
 from mfu_profiler.render.page import Fact
 from mfu_profiler.units import count_text, flop_text, percent_text, time_text
 
 __all__ = ["render_verification", "render_verification_json"]
 
-LEAST_WIDTH = 60
-"""As of the report: below this the tables have no room."""
 _GAP = 2
 _NUMBER_WIDTH = 1
 _UNKNOWN = "unknown"
@@ -59,24 +57,12 @@ def render_verification(verifications: Sequence[Verification], *, color: bool, w
         width: columns of the terminal.
 
     """
-    console = Console(
-        file=StringIO(),
-        width=max(width, LEAST_WIDTH),
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
-    )
+    console = new_console(color=color, width=max(width, LEAST_WIDTH))
     for one in verifications:
         if len(verifications) > 1:
             _print_heading(console, fitted(f"── {_place(one.before)} ──", console.width))
         _print(console, one)
-    written = console.file
-    assert isinstance(written, StringIO)
-    return "\n".join(line.rstrip() for line in written.getvalue().strip("\n").split("\n")) + "\n"
+    return written_text(console)
 
 
 def _print(console: Console, one: Verification) -> None:
