@@ -196,7 +196,7 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         conventions=conventions(use, kind_of_work, trains),
         notes=_notes(times, use, options, kernels, steps),
         replay=replay,
-        options=options_of(fixes, predictions),
+        options=options_of(fixes, predictions, trains=trains),
     )
 
 

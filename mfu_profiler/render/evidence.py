@@ -27,6 +27,8 @@ _SAME = {
     "alignment": "matmul",
     "layout": "matmul",
     "optimizer": "other_kernels",
+    "attention": "other_kernels",
+    "reading_back": "other_kernels",
 } | dict.fromkeys(
     ("garbage_collection", "allocator", "compilation", "host_stall", "outside_the_model"), "host_bound"
 )

@@ -31,7 +31,7 @@ def page(report: Report, top: int) -> Page:
         losses_note=losses_note(report),
         losses_details=losses_details(report),
         fixes_heading="What to fix first",
-        fixes_aside="share of the step; first what gives back most" if report.findings else "",
+        fixes_aside="share of the step; a fix counts at most what its cause holds" if report.findings else "",
         fixes=fixes(report),
         fixes_ladder=fixes_ladder(report),
         fixes_note=fixes_note(report),

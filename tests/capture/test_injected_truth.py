@@ -108,8 +108,8 @@ def test_sleep_that_workers_hide_is_no_data_loading(workers: int, tmp_path: Path
 def test_workers_that_do_not_keep_up_are_found_though_their_queue_fills_while_the_profiler_starts(
     tmp_path: Path,
 ) -> None:
-    """Two workers sleep 30 ms a batch; a step computes for a few ms."""
-    report = report_of(Sleepy(0.030), tmp_path, 2, rows=8)
+    """Two workers sleep 100 ms a batch; a step computes for a few ms, a few ten on a busy machine."""
+    report = report_of(Sleepy(0.100), tmp_path, 2, rows=8)
     assert report.findings[0].code == "data_loading"
     assert "workers do not keep up" in report.findings[0].title
 

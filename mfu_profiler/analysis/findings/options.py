@@ -23,14 +23,29 @@ _ADVICE: Mapping[Option, str] = MappingProxyType(
 )
 
 
-def options_of(fixes: Fixes, predictions: Predictions | None) -> tuple[NumericOption, ...]:
-    """Precisions that the device has and the run does not use, the quickest first, where one gives enough."""
+_FP8_INFERENCE = "torchao.quantization: Float8DynamicActivationFloat8WeightConfig, or Transformer Engine"
+
+
+def options_of(fixes: Fixes, predictions: Predictions | None, *, trains: bool) -> tuple[NumericOption, ...]:
+    """Precisions that the device has and the run does not use, the quickest first, where one gives enough.
+
+    Args:
+        fixes: with the options.
+        predictions: of the same report; None where there are none.
+        trains: whether the steps have a backward pass.
+
+    """
     if predictions is None:
         return ()
     found = [
-        NumericOption(option, predictions.step_time_after_s(option), _ADVICE[option])
+        NumericOption(option, predictions.step_time_after_s(option), _advice(option, predictions, trains))
         for option in fixes.options
     ]
     most_s = predictions.step_time_s * (1 - LEAST_RECOVERED_FRACTION)
     worth = [option for option in found if option.step_time_after_s <= most_s]
     return tuple(sorted(worth, key=lambda option: option.step_time_after_s))
+
+
+def _advice(option: Option, predictions: Predictions, trains: bool) -> str:
+    change = _ADVICE[option] if trains or option != "fp8" else _FP8_INFERENCE
+    return f"{change}; then the host's launches set the pace" if predictions.is_host_next(option) else change

@@ -94,23 +94,25 @@ def reading_back(inputs: FindingInputs, share: float) -> Finding | None:
 def copy(inputs: FindingInputs, share: float) -> Finding:
     """Copies that nothing runs beside."""
     pageable = inputs.evidence.pageable_byte()
-    advice = ["copy while computing: on a stream of its own, one batch ahead"]
+    copies = inputs.evidence.copies()
+    advice = []
+    if not any("DtoD" in line for line in copies[:1]):  # the largest
+        advice.append("copy while computing: on a stream of its own, one batch ahead")
     if pageable >= NOTABLE_PAGEABLE_BYTE:
         advice.insert(
             0,
             f"{byte_text(pageable)} a step come from pageable memory:  DataLoader(pin_memory=True) and"
             ' x.to("cuda", non_blocking=True)',
         )
-    return Finding(
-        "copy", "copies run while nothing computes", share, inputs.evidence.copies(), tuple(advice)
-    )
+    return Finding("copy", "copies run while nothing computes", share, copies, tuple(advice))
 
 
 def communication(inputs: FindingInputs, share: float) -> Finding:
     """Collectives that nothing computes beside."""
     advice = ["compare the ranks' reports: a slow rank shows as communication on the others"]
     passes = inputs.evidence.passes_per_update("DistributedDataParallel")
-    if passes:
+    reduces = any("AllReduce" in row.name or "Generic" in row.name for row in inputs.kernels)
+    if passes and reduces:
         advice.append("DDP overlaps buckets with backward: try another bucket_cap_mb")
     if passes > 1:
         advice.append(

@@ -1,7 +1,7 @@
 """What is left of a CPU's step without some causes: what happens one after the other gives back its time.
 
-The profiler slows whatever a CPU does, waits for data apart, so shares of a profiled step (P) are taken for
-those of an unprofiled one (U)::
+The profiler slows whatever a CPU does, but no waits for data and no stretches without any op; so shares of
+the rest of a profiled step (P) are taken for those of an unprofiled one (U)::
 
     profiled    ├ data ┤├─ optimizer ─┤├─────── other ───────┤      freed: optimizer x (U - data) / (P - data)
     unprofiled  ├ data ┤├ optimizer ┤├──── other ────┤
@@ -35,12 +35,12 @@ class InSeries:
         if self.unprofiled is None or self.unprofiled.profiled_s is None:
             return 1.0
         step_s, profiled_s = self.unprofiled.step_s, self.unprofiled.profiled_s
-        working_s = profiled_s - self._data_s
+        still_s = self._data_s + self._outside_ns / 1e9 / self.fixes.steps.times.step_count
+        working_s = profiled_s - still_s
         if working_s <= 0:
             return 1.0
-        return (
-            max(0.0, step_s - self._data_s - self.unprofiled.more_waiting_s) / working_s * profiled_s / step_s
-        )
+        unprofiled_s = max(0.0, step_s - still_s - self.unprofiled.more_waiting_s)
+        return unprofiled_s / working_s * profiled_s / step_s
 
     def left(self, removed: AbstractSet[Change]) -> float:
         """What is left of the step, 0 to 1."""
@@ -50,6 +50,9 @@ class InSeries:
         if "communication" in removed:
             freed_ns += self._class_ns("communication")
         freed = freed_ns / steps.times.averaged_ns * self.scale
+        if "outside" in removed:
+            stretch = 1.0 if self.unprofiled is None else self.unprofiled.stretch
+            freed += self._outside_ns / steps.times.averaged_ns * (stretch - self.scale)
         if "data" in removed:
             freed += self._data_fraction
         return max(0.0, 1.0 - freed)
@@ -58,6 +61,12 @@ class InSeries:
     def _data_s(self) -> float:
         """Wait for data in a profiled step."""
         return self._class_ns("idle_data_loading") / 1e9 / self.fixes.steps.times.step_count
+
+    @property
+    def _outside_ns(self) -> int:
+        """Time in which no op runs for long: the profiler has nothing to record there."""
+        times = self.fixes.steps.times
+        return int(self.fixes.reliefs["outside"].host.within(*times.averaged).sum())
 
     @property
     def _data_fraction(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,7 @@ def unfused_chains(steps: Steps, apart: Int64) -> Relief:
     rows = order[chained]
     longest_first = np.lexsort((-work.time_ns[rows], chain))
     is_shorter = np.diff(chain[longest_first], prepend=-1) == 0
-    return Relief.of_work(rows[longest_first[is_shorter]])
+    return replace(Relief.of_work(rows[longest_first[is_shorter]]), is_unlaunched=True)
 
 
 def recomputation(steps: Steps) -> Relief:

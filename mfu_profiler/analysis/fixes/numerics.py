@@ -36,7 +36,7 @@ def numeric_options(steps: Steps) -> dict[Option, Relief]:
     for option, replaced in _FROM.items():
         if option == "fp16" and "bf16" in peaks:  # bf16 needs no loss scaling
             continue
-        if option in peaks:
+        if option in peaks and option not in steps.ran.precisions:
             relief = _quicker(steps, option, replaced)
             if not relief.is_empty:
                 found[option] = relief

@@ -100,8 +100,11 @@ class Predictions:
         cause = self.cause_of(finding)
         if cause is None or cause == "host":
             return None
-        left = self.left({cause})
-        return self.step_time_s * left if self.left({cause, "host"}) < _HOST_LIMITS * left else None
+        return self.step_time_s * self.left({cause}) if self.is_host_next(cause) else None
+
+    def is_host_next(self, change: Change) -> bool:
+        """Whether a free host would give much more once something is changed."""
+        return self.left({change, "host"}) < _HOST_LIMITS * self.left({change})
 
     def ladder(self, findings: Sequence[Finding]) -> tuple[LadderStep, ...]:
         """One fix after the other, each time the one that then gives most, until none gives enough.

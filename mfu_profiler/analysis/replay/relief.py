@@ -65,6 +65,8 @@ class Relief:
     """Rows of ``Work`` that then take less time, each once."""
     left: Float64 = field(default_factory=_no_factors)
     """Of the time of each of them, 0 to 1."""
+    is_unlaunched: bool = False
+    """Whether what takes no time is not launched either."""
 
     @property
     def is_empty(self) -> bool:

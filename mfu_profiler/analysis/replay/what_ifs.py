@@ -109,11 +109,26 @@ class WhatIfs:
             own_ns = np.where(facts.launches, 0, own_ns)
         else:
             think_ns = program.think_ns - gone.within(facts.think_start_ns, facts.think_end_ns)
+        unlaunched = self._unlaunched(removed)
+        own_ns = np.where(unlaunched, 0, own_ns)
+        think_ns = np.where(unlaunched, np.minimum(think_ns, 0), think_ns)
         returns = gone.holds(facts.start_ns)
         returns |= (facts.synchronizes | facts.pins) & ("sync" in removed)
         returns |= facts.copies & ("copy" in removed)
         changed = replace(program, think_ns=think_ns, own_ns=own_ns, length_ns=self._lengths(removed))
         return _unblocked(changed, returns)
+
+    def _unlaunched(self, removed: frozenset[Change]) -> Bool:
+        """Items that launch only what is not launched any more."""
+        program, gone = self._program, np.zeros(len(self._program.row), np.bool_)
+        for cause in removed & self._reliefs.keys():
+            relief = self._reliefs[cause]
+            if relief.is_unlaunched:
+                place = self._facts.place[relief.work[relief.left == 0]]
+                gone[place[place >= 0]] = True
+        before = np.concatenate([[0], np.cumsum(gone)])
+        count = np.diff(program.first)
+        return np.asarray((count > 0) & (np.diff(before[program.first]) == count), np.bool_)
 
     def _lengths(self, removed: frozenset[Change]) -> Int64:
         left = np.ones(len(self._program.row))
