@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from mfu_profiler.analysis.describe import (
 from mfu_profiler.analysis.efficiency import Executed, executed
 from mfu_profiler.analysis.findings import Evidence, FindingInputs, findings, options_of
 from mfu_profiler.analysis.fixes import Fixes, InSeries, Steps, fixes_of
-from mfu_profiler.analysis.host_idle import host_idle
+from mfu_profiler.analysis.host_idle import NO_OPS, host_idle, idle_reasons
 from mfu_profiler.analysis.host_steps import host_steps
 from mfu_profiler.analysis.live_flop import chosen_flop, flop_info
 from mfu_profiler.analysis.live_report import clock_detail, known_workload, live_notes, with_live_device
@@ -130,6 +130,8 @@ class _Measured:
 def _measured(times: Times, peaks: DevicePeaks, options: Options) -> _Measured:
     timeline, windows, live = times.timeline, times.windows, times.timeline.live
     unprofiled = unprofiled_steps(timeline, windows)
+    if unprofiled is not None:
+        unprofiled = replace(unprofiled, still_s=_still_s(times))
     clock = clock_reading(timeline, times.averaged)
     live_flop = live.flop if live is not None and not windows.is_span else None
     ran = executed(timeline, times.joined.nesting, work_of(times), windows.edges(), times.is_averaged)
@@ -139,6 +141,12 @@ def _measured(times: Times, peaks: DevicePeaks, options: Options) -> _Measured:
     if unprofiled is not None:
         step_time_s, stretch = unprofiled.step_s, unprofiled.stretch
     return _Measured(ran, use, live_flop, unprofiled, clock, step_time_s, stretch)
+
+
+def _still_s(times: Times) -> float:
+    """Host-bound time of a step in which no op runs for long."""
+    still = idle_reasons(times.timeline)[NO_OPS] & times.parts.spans["idle_host"]
+    return int(still.within(*times.averaged).sum()) / 1e9 / times.step_count
 
 
 def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:

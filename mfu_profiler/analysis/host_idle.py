@@ -15,7 +15,7 @@ from mfu_profiler.trace.host_calls import (
 )
 from mfu_profiler.trace.timeline import Intervals, Timeline
 
-__all__ = ["host_idle", "idle_reasons", "is_compilation"]
+__all__ = ["NO_OPS", "host_idle", "idle_reasons", "is_compilation"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -26,6 +26,8 @@ STALL_LEAST_NS = 200_000
 """Shorter ops are no stall, whatever their median."""
 BARE_LEAST_NS = 1_000_000
 """A stretch of host time without any op, longer than this, is no dispatch: the host did something else."""
+NO_OPS = "no ops"
+"""The reason of such stretches."""
 _COMPILATION = "(dynamo_timed)"
 """Suffix of the annotations that torch's compiler records of itself (torch/_dynamo/utils.py)."""
 
@@ -89,7 +91,7 @@ def idle_reasons(timeline: Timeline, bare: Spans | None = None) -> dict[str, Spa
         "allocator": _spans(calls, allocates),
         "garbage collection": _spans(timeline.python, _is_collection(timeline)),
         "host stall": _stalled(timeline),
-        "no ops": bare,
+        NO_OPS: bare,
         "dispatch": Spans.nothing(),
     }
 

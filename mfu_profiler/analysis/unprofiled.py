@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from mfu_profiler.analysis.host_idle import NO_OPS
 from mfu_profiler.analysis.intervals import Spans
 from mfu_profiler.analysis.report import HostIdle, StepsInfo
 from mfu_profiler.analysis.step_lengths import is_mean, typical
@@ -43,6 +44,8 @@ class Unprofiled:
     """Mean over the averaged windows; None where nothing was profiled."""
     more_waiting_s: float = 0.0
     """What a step waits for data beyond what a profiled one does, as far as it holds the device up."""
+    still_s: float = 0.0
+    """Host-bound time of a profiled step in which no op runs for long: nothing there to be slowed."""
 
     @property
     def step_s(self) -> float:
@@ -75,7 +78,8 @@ class Unprofiled:
 
     def host_excess(self, idle_host: float) -> float:
         """What of host-bound time is the profiler's, of the unprofiled step. Args: of the profiled step."""
-        return min(max(self.excess, 0.0), idle_host * self.stretch)
+        slowed = max(0.0, idle_host * self.stretch - self.still_s / self.step_s)
+        return min(max(self.excess, 0.0), slowed)
 
 
 def unprofiled_steps(timeline: Timeline, windows: Windows | None) -> Unprofiled | None:
@@ -111,10 +115,18 @@ def _profiled_wait_s(timeline: Timeline, averaged: Sequence[Window]) -> float:
 
 
 def host_idle_of(unprofiled: Unprofiled, rows: tuple[HostIdle, ...]) -> tuple[HostIdle, ...]:
-    """Host-bound time by phase and reason, without what is the profiler's, in proportion."""
+    """Host-bound time by phase and reason, without what is the profiler's, in proportion.
+
+    Where no op runs for long nothing is.
+    """
     whole = sum(row.fraction for row in rows)
-    kept = unprofiled.stretch - unprofiled.host_excess(whole) / whole if whole else 0.0
-    return tuple(replace(row, fraction=row.fraction * kept) for row in rows if kept > 0)
+    slowed = sum(row.fraction for row in rows if row.reason != NO_OPS)
+    taken = unprofiled.host_excess(whole)
+    found = []
+    for row in rows:
+        kept = unprofiled.stretch - (taken / slowed if row.reason != NO_OPS else 0.0)
+        found += [replace(row, fraction=row.fraction * kept)] if kept > 0 else []
+    return tuple(found)
 
 
 def steps_info(windows: Windows, unprofiled: Unprofiled | None) -> StepsInfo:

@@ -90,3 +90,13 @@ def test_clocks_only_split_matmul_inefficiency(split: ComputeSplit, sheet_hz: fl
     if split.matmul_inefficiency >= 0:
         assert found.matmul_inefficiency >= 0
     assert found.clocks * (sheet_hz - run_hz) >= 0
+
+
+def test_stretches_without_ops_are_never_the_profilers() -> None:
+    """Of 2 s 1.2 are host-bound, half of that a sleep; unprofiled steps take 1 s, and the sleep as long."""
+    steps = Unprofiled(np.array([10**9], np.int64), profiled_s=2.0, still_s=0.6)
+    assert steps.host_excess(0.6) == pytest.approx(0.6)
+    rows = (HostIdle("outside the model", "no ops", 0.3), HostIdle("forward", "dispatch", 0.3))
+    found = {row.reason: row.fraction for row in host_idle_of(steps, rows)}
+    assert found == {"no ops": pytest.approx(0.6)}
+    assert steps.rows([("idle_host", 0.6), ("compute", 0.4)])[-1] == ("profiler", pytest.approx(-0.4))
