@@ -165,7 +165,7 @@ def _of_prediction(
 
 def _of_length(before: Report, after: Report, work: float) -> Iterator[str]:
     step_s = before.step_time_s or 0.0
-    if (after.step_time_s or 0.0) / work > (1 + NOTABLE_STEP_FRACTION) * step_s:
+    if step_s and (after.step_time_s or 0.0) / work > (1 + NOTABLE_STEP_FRACTION) * step_s:
         yield "AFTER's step is longer than BEFORE's; should the two be swapped:  verify AFTER BEFORE"
 
 

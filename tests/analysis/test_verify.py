@@ -322,6 +322,11 @@ def test_without_a_step_time_nothing_compares() -> None:
 # Several ranks ------------------------------------------------------------------------------------
 
 
+def test_a_run_without_a_step_time_is_not_suspected_of_having_been_quicker() -> None:
+    found = verification(replace(BEFORE, step_time_s=None, windows=()), AFTER)
+    assert not [note for note in found.notes if "swapped" in note]
+
+
 def test_ranks_are_compared_with_themselves() -> None:
     found = verifications(ranks(), tuple(reversed(ranks())))
     assert [(one.before.rank, one.after.rank) for one in found] == [(0, 0), (1, 1)]
