@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mfu_profiler.analysis.intervals import Spans
 
-__all__ = ["CAUSES", "OPTIONS", "STAYS_WITH_A_FREE_HOST", "Cause", "Change", "Option", "Relief"]
+__all__ = ["CAUSES", "STAYS_WITH_A_FREE_HOST", "Cause", "Change", "Option", "Relief"]
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -38,7 +38,6 @@ each of the others is a ``Relief``."""
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 Option = Literal["tf32", "bf16", "fp16", "fp8"]
 """A precision that the run does not use: other numerics, so never among the causes."""
-OPTIONS: tuple[Option, ...] = get_args(Option)
 Change = Cause | Option
 
 STAYS_WITH_A_FREE_HOST: frozenset[Cause] = frozenset(

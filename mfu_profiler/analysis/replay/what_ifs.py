@@ -103,15 +103,18 @@ class WhatIfs:
         program, facts = self._program, self._facts
         gone = _together(relief.host for cause, relief in self._reliefs.items() if cause in removed)
         own_ns = program.own_ns - gone.within(facts.own_start_ns, facts.own_start_ns + program.own_ns)
+        stays = _together(
+            self._reliefs[cause].host for cause in STAYS_WITH_A_FREE_HOST & self._reliefs.keys()
+        )
+        stays_ns = (stays - gone).within(facts.think_start_ns, facts.think_end_ns)
         if "host" in removed:
-            stays = [self._reliefs[cause].host for cause in STAYS_WITH_A_FREE_HOST & self._reliefs.keys()]
-            think_ns = (_together(stays) - gone).within(facts.think_start_ns, facts.think_end_ns)
+            think_ns = stays_ns
             own_ns = np.where(facts.launches, 0, own_ns)
         else:
             think_ns = program.think_ns - gone.within(facts.think_start_ns, facts.think_end_ns)
         unlaunched = self._unlaunched(removed)
         own_ns = np.where(unlaunched, 0, own_ns)
-        think_ns = np.where(unlaunched, np.minimum(think_ns, 0), think_ns)
+        think_ns = np.where(unlaunched, np.minimum(think_ns, stays_ns), think_ns)
         returns = gone.holds(facts.start_ns)
         returns |= (facts.synchronizes | facts.pins) & ("sync" in removed)
         returns |= facts.copies & ("copy" in removed)
