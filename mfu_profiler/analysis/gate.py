@@ -15,7 +15,6 @@ from types import MappingProxyType
 
 from mfu_profiler.analysis.report import Report
 from mfu_profiler.errors import OptionError
-from mfu_profiler.units import percent_text, time_text
 
 __all__ = ["CAUSES", "GateResult", "Limits", "cause_name", "gate_results", "loss_fraction"]
 
@@ -53,6 +52,8 @@ _OF_COMPUTE = frozenset(
     }
 )
 """Known only where the MFU is: the waterfall then splits the compute time, otherwise it stands whole."""
+_MOST_DIGITS = 12
+"""Of a number; more are noise of floating point."""
 _NAME_OF = {codes[0].replace("_", "-"): name for name, codes in CAUSES.items() if len(codes) == 1}
 """The JSON form's ``idle_host`` is ``host-bound`` too."""
 
@@ -180,53 +181,51 @@ def _judges(limits: Limits) -> list[tuple[str, _Judge]]:
 
 
 def _mfu_verdict(least: float, report: Report) -> _Verdict:
-    limit = _exact_percent(least)
     if report.mfu is None:
-        return False, f"MFU is unknown (limit {limit}): {report.mfu_unknown_because or 'no reason is given'}"
+        because = report.mfu_unknown_because or "no reason is given"
+        return False, f"MFU is unknown (limit {_percent(least)}): {because}"
     ok = report.mfu >= least
-    value = _told_apart(report.mfu, limit, percent_text, _exact_percent)
-    return ok, f"MFU {value} is {'not ' * ok}under the limit of {limit}"
+    value = _percent(report.mfu, beside=least)
+    return ok, f"MFU {value} is {'not ' * ok}under the limit of {_percent(least)}"
 
 
 def _step_time_verdict(longest_s: float, report: Report) -> _Verdict:
-    limit = _exact_time(longest_s)
     if report.step_time_s is None:
         because = report.partition_unknown_because or report.mfu_unknown_because or "no reason is given"
-        return False, f"the step time is unknown (limit {limit}): {because}"
+        return False, f"the step time is unknown (limit {_time(longest_s)}): {because}"
     ok = report.step_time_s <= longest_s
-    value = _told_apart(report.step_time_s, limit, time_text, _exact_time)
-    return ok, f"step time {value} is {'not ' * ok}over the limit of {limit}"
+    value = _time(report.step_time_s, beside=longest_s)
+    return ok, f"step time {value} is {'not ' * ok}over the limit of {_time(longest_s)}"
 
 
 def _loss_verdict(cause: str, most: float, report: Report) -> _Verdict:
-    limit, fraction = _exact_percent(most), loss_fraction(report, cause)
+    fraction = loss_fraction(report, cause)
     if isinstance(fraction, str):
-        return False, f"{cause} is unknown (limit {limit}): {fraction}"
+        return False, f"{cause} is unknown (limit {_percent(most)}): {fraction}"
     ok = fraction <= most
-    value = _told_apart(fraction, limit, percent_text, _exact_percent)
-    return ok, f"{cause} {value} is {'not ' * ok}over the limit of {limit}"
+    return ok, f"{cause} {_percent(fraction, beside=most)} is {'not ' * ok}over the limit of {_percent(most)}"
 
 
-def _told_apart(
-    value: float, limit: str, short: Callable[[float], str], exact: Callable[[float], str]
-) -> str:
-    """The value in few digits, or in all where few would read like the limit it misses."""
-    few = short(value)
-    number, unit = limit.split(" ")
-    is_alike = (
-        few.endswith(f" {unit}") and few.split(" ")[0].replace(",", "").rstrip("0").rstrip(".") == number
-    )
-    return exact(value) if is_alike else few
+def _percent(fraction: float, *, beside: float | None = None) -> str:
+    """``0.35`` -> ``"35 %"``; see ``_number``."""
+    return f"{_number(100 * fraction, None if beside is None else 100 * beside)} %"
 
 
-def _exact_percent(fraction: float) -> str:
-    """``0.35`` -> ``"35 %"``; all digits that a person gave."""
-    return f"{100 * fraction:.12g} %"
+def _time(seconds: float, *, beside: float | None = None) -> str:
+    """``0.12`` -> ``"120 ms"``; see ``_number``."""
+    scale, unit = (1, "s") if seconds >= 1 else (1000, "ms")
+    return f"{_number(scale * seconds, None if beside is None else scale * beside)} {unit}"
 
 
-def _exact_time(seconds: float) -> str:
-    """``0.12`` -> ``"120 ms"``; all digits that a person gave."""
-    return f"{seconds:.12g} s" if seconds >= 1 else f"{1000 * seconds:.12g} ms"
+def _number(value: float, limit: float | None) -> str:
+    """All digits of a limit; three of a value, or as many as show on which side of its limit it is."""
+    if limit is None:
+        return f"{value:.{_MOST_DIGITS}g}"
+    for digits in range(3, _MOST_DIGITS):
+        shown = float(f"{value:.{digits}g}")
+        if (shown > limit, shown < limit) == (value > limit, value < limit):
+            return f"{shown:.{_MOST_DIGITS}g}"
+    return f"{value:.{_MOST_DIGITS}g}"
 
 
 def _places(reports: Sequence[Report]) -> list[str]:
@@ -238,7 +237,7 @@ def _places(reports: Sequence[Report]) -> list[str]:
     for report in reports:
         rank = None if report.trace.rank is None else f"rank {report.trace.rank}"
         device = None if report.device.index is None else f"device {report.device.index}"
-        place = " ".join(filter(None, (rank, device))) or "report"
+        place = ", ".join(filter(None, (rank, device))) or "report"
         seen[place] += 1
         places.append(place if seen[place] == 1 else f"{place} #{seen[place]}")
     return places
