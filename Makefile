@@ -1,7 +1,7 @@
 # Each target makes its own virtual environment; the README gives the same commands without make.
 PYTHON ?= python3
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test lint docs benchmark clean
 
 demo:
 	$(PYTHON) -m venv .venv
@@ -20,10 +20,15 @@ lint:
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
 
+docs:
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet -c constraints.txt '.[docs]'
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site
+
 benchmark:
 	$(PYTHON) -m venv .venv-benchmark
 	.venv-benchmark/bin/pip install --quiet -e '.[test,benchmark]'
 	.venv-benchmark/bin/python -m pytest -m benchmark -s
 
 clean:
-	rm -rf .venv .venv-plain .venv-test .venv-benchmark
+	rm -rf .venv .venv-plain .venv-test .venv-docs .venv-benchmark build/site
