@@ -4,6 +4,7 @@
 status meaning
 ====== =====================================================================================
 0      a report was made, also where the MFU is unknown; two runs were compared
+1      a limit of the gate is not kept: one ``failed: ...`` line each on stderr, after the report
 2      wrong usage or an input that cannot be reported on: one ``error: ...`` line on stderr
 70     a bug in mfu_profiler; ``MFU_PROFILER_DEBUG=1`` shows the traceback
 130    interrupted by Ctrl-C
@@ -43,7 +44,9 @@ _UsageError: type[Exception] = next(
 
 EPILOG = """\b
 Exit status: 0 a report was made, also where the MFU is unknown;
+1 a limit (--fail-...) is not kept;
 2 wrong usage or input; 70 a bug in mfu_profiler; 130 interrupted."""
+GATE = "\n1 a limit (--fail-...) is not kept;"
 COMPARED = "the runs were compared, whatever the error"
 
 app = typer.Typer(
@@ -55,8 +58,10 @@ app = typer.Typer(
     epilog=EPILOG,
 )
 app.command(epilog=EPILOG)(report)
-app.command(epilog=EPILOG.replace("a report was made, also where the MFU is unknown", COMPARED))(verify)
-app.command(epilog=EPILOG)(peaks)
+app.command(
+    epilog=EPILOG.replace(GATE, "").replace("a report was made, also where the MFU is unknown", COMPARED)
+)(verify)
+app.command(epilog=EPILOG.replace(GATE, ""))(peaks)
 app.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})(run)
 app.command()(demo)
 app.command("finish-live", hidden=True)(finish_live)

@@ -19,6 +19,7 @@ __all__ = [
     "check_targets",
     "discard_stdout",
     "print_error",
+    "print_failures",
     "print_text",
     "stdout_color",
     "terminal_width",
@@ -37,10 +38,10 @@ _PLAIN = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One ``--json`` or ``--markdown``."""
+    """One ``--json``, ``--markdown`` or another option that names an output."""
 
     format: str
-    """``json`` or ``markdown``."""
+    """The option without its dashes, e.g. ``json``."""
     path: str | None
     """A file, ``-`` for stdout, or None where it is not wanted."""
 
@@ -63,11 +64,14 @@ def check_targets(targets: Sequence[Target], *, trace: str, force: bool) -> None
             the trace itself.
 
     """
-    places = [target.place for target in targets]
-    if len(set(places)) < len(places):
-        raise OptionError(
-            "--json and --markdown cannot go to the same place", "give one of them another FILE"
-        )
+    taken: dict[str, str] = {}
+    for target in targets:
+        other = taken.setdefault(target.place, target.format)
+        if other != target.format:
+            raise OptionError(
+                f"--{other} and --{target.format} cannot go to the same place",
+                "give one of them another FILE",
+            )
     for target in targets:
         if not target.is_stdout:
             _check_file(target, trace=trace, force=force)
@@ -180,7 +184,18 @@ def print_error(message: str, *hints: str) -> None:
     """One ``error: ...`` line on stderr and its hints below; names in it are made visible."""
     from mfu_profiler.render.names import shown_text
 
-    lines = [f"error: {shown_text(message)}", *(f"  {shown_text(hint)}" for hint in hints)]
+    _print_lines([f"error: {shown_text(message)}", *(f"  {shown_text(hint)}" for hint in hints)])
+
+
+def print_failures(messages: Sequence[str]) -> None:
+    """One ``failed: ...`` line on stderr for each limit that is not kept; names are made visible."""
+    from mfu_profiler.render.names import shown_text
+
+    if messages:
+        _print_lines([f"failed: {shown_text(message)}" for message in messages])
+
+
+def _print_lines(lines: Sequence[str]) -> None:
     with suppress(OSError):  # there may be nobody to tell
         sys.stderr.write(_encodable("\n".join(lines) + "\n", sys.stderr.encoding))
         sys.stderr.flush()

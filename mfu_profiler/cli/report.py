@@ -1,4 +1,4 @@
-"""The ``report`` command: a trace in, a report on the terminal and in files."""
+"""The ``report`` command: a trace or a saved report in, a report out and held against limits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from mfu_profiler.cli.inputs import read_saved_reports
+from mfu_profiler.cli.limits import gate_status, limits_of
 from mfu_profiler.cli.output import (
     Target,
     check_targets,
@@ -22,12 +24,15 @@ from mfu_profiler.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mfu_profiler.analysis.gate import GateResult
     from mfu_profiler.analysis.report import Report
 
 __all__ = ["Peak", "Windows", "report"]
 
 _MOST_TFLOPS = 1e5
 """No device reaches a tenth of this; a larger number was meant in FLOP/s."""
+_OF_TRACE = ("device", "peak_tflops", "peak", "precision", "flop_per_step", "windows")
+"""Options that say how a trace is read; a saved report has been made with its own."""
 
 
 class Peak(str, Enum):
@@ -46,8 +51,13 @@ class Windows(str, Enum):
 
 
 def report(
+    context: typer.Context,
     path: Annotated[
-        str, typer.Argument(metavar="TRACE", help="Trace: .json, .json.gz, .zip, a folder, or - for stdin.")
+        str,
+        typer.Argument(
+            metavar="TRACE",
+            help="Trace: .json, .json.gz, .zip, a folder, or - for stdin; or a report saved as JSON.",
+        ),
     ],
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="The device, where the trace does not say it.")
@@ -73,49 +83,101 @@ def report(
     markdown: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write Markdown; - prints it instead.")
     ] = None,
+    junit: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the limits as JUnit XML; - prints it instead.")
+    ] = None,
+    fail_under_mfu: Annotated[
+        str | None, typer.Option(metavar="X", help="Exit with 1 where the MFU is lower: 0.35 or 35%.")
+    ] = None,
+    fail_over_step_time: Annotated[
+        str | None, typer.Option(metavar="X", help="Exit with 1 where a step takes longer: 0.12 or 120ms.")
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CAUSE:X", help="Exit with 1 where a cause takes more, as data-loading:5%; repeatable."
+        ),
+    ] = None,
     max_bytes: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Refuse a trace larger than this, decompressed.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     top: Annotated[int, typer.Option(metavar="N", min=0, help="Kernels to list.")] = 10,
-) -> None:
+) -> int:
     """Report MFU, where the rest of the step goes, and what to change first, from a torch.profiler trace."""
     _check_number("--peak-tflops", peak_tflops, "TFLOP/s, for example 989.4", most=_MOST_TFLOPS)
     _check_number("--flop-per-step", flop_per_step, "FLOP, for example 7.8e11")
-    targets = [Target("json", json), Target("markdown", markdown)]
+    limits = limits_of(fail_under_mfu, fail_over_step_time, fail_on or (), junit)
+    targets = [Target("json", json), Target("markdown", markdown), Target("junit", junit)]
     wanted = [target for target in targets if target.path is not None]
     check_targets(wanted, trace=path, force=force)
 
+    from mfu_profiler.analysis.gate import gate_results
+
+    reports = _saved(context, path, max_bytes) or _analyzed(
+        path,
+        device=device,
+        peak_tflops=peak_tflops,
+        peak=peak.value,
+        precision=cast(Any, precision.lower() if precision else precision),
+        flop_per_step=flop_per_step,
+        windows=windows.value,
+        max_bytes=max_bytes,
+    )
+    return _deliver(reports, gate_results(reports, limits), wanted, force=force, top=top)
+
+
+def _saved(context: typer.Context, path: str, max_bytes: int | None) -> tuple[Report, ...] | None:
+    """The reports of a JSON file, or None where it is something else.
+
+    Raises:
+        OptionError: an option was given that only a trace can answer.
+
+    """
+    reports = read_saved_reports(path, max_bytes)
+    given = [
+        name for name in _OF_TRACE if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if reports is not None and given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise OptionError(
+            f"{options}: only for a trace, and {path} is a saved report", "give it:  report TRACE --json FILE"
+        )
+    return reports
+
+
+def _analyzed(path: str, **options: Any) -> tuple[Report, ...]:
     from mfu_profiler.analysis import analyze_all
     from mfu_profiler.cli.progress import reading_progress
 
     with reading_progress(path) as progress:
-        reports = analyze_all(
-            path,
-            device=device,
-            peak_tflops=peak_tflops,
-            peak=peak.value,
-            precision=cast(Any, precision.lower() if precision else precision),
-            flop_per_step=flop_per_step,
-            windows=windows.value,
-            max_bytes=max_bytes,
-            progress=progress,
-        )
-    _deliver(reports, wanted, force=force, top=top)
+        return analyze_all(path, progress=progress, **options)
 
 
-def _deliver(reports: Sequence[Report], targets: Sequence[Target], *, force: bool, top: int) -> None:
-    """Files first, since a reader of stdout may leave; one that fails does not cost the terminal report."""
+def _deliver(
+    reports: Sequence[Report],
+    results: Sequence[GateResult],
+    targets: Sequence[Target],
+    *,
+    force: bool,
+    top: int,
+) -> int:
+    """Files first, since a reader of stdout may leave; one that fails does not cost the terminal report.
+
+    Returns the gate's exit status, whose reasons come last.
+    """
     failure: OptionError | None = None
     for target in targets:
         try:
-            write_target(target, _rendered(target.format, reports, top), force=force)
+            write_target(target, _rendered(target.format, reports, results, top), force=force)
         except OptionError as error:
             failure = error
     if not any(target.is_stdout for target in targets):
         _print_report(reports, top)
+    status = gate_status(results)
     if failure is not None:
         raise failure
+    return status
 
 
 def _check_number(option: str, value: float | None, unit: str, most: float = math.inf) -> None:
@@ -127,9 +189,12 @@ def _check_number(option: str, value: float | None, unit: str, most: float = mat
         raise OptionError(f"{option} {value:g} is more than any device reaches", f"unit: {unit}")
 
 
-def _rendered(form: str, reports: Sequence[Report], top: int) -> str:
+def _rendered(form: str, reports: Sequence[Report], results: Sequence[GateResult], top: int) -> str:
     from mfu_profiler.render import render_json, render_markdown
+    from mfu_profiler.render.junit import render_junit
 
+    if form == "junit":
+        return render_junit(results)
     return render_json(reports) if form == "json" else render_markdown(reports, top=top)
 
 
