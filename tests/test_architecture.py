@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "render": {"analysis"},
     "capture": {"hardware", "flops", "trace", "analysis", "render"},
     "cli": {"hardware", "flops", "trace", "analysis", "render", "capture"},
+    "testing": {"analysis", "render"},
     "__main__": {"cli"},
     "__init__": {"analysis", "capture"},
 }
