@@ -9,29 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mfu_profiler.analysis.report import Confidence
+from mfu_profiler.analysis.step_times import StepTime
 
-__all__ = ["Fate", "FindingChange", "GrownCause", "RunInfo", "StepTime", "Verification"]
+__all__ = ["SCHEMA_VERSION", "Fate", "FindingChange", "GrownCause", "RunInfo", "Verification"]
+
+SCHEMA_VERSION = 1
 
 Fate = Literal["gone", "smaller", "still there", "larger", "new", "unknown"]
 """What became of a finding."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepTime:
-    """How long a step of one run took."""
-
-    typical_s: float | None
-    """Median of its steps; the mean where they alternate, and whatever ``basis`` says of a live run."""
-    basis: str
-    """What that is, e.g. ``median of 4 steps``."""
-    reported_s: float | None
-    """Step time in the run's report: the mean of its steps, which the predictions start from; of a live run
-    the same as ``typical_s``."""
-    spread_fraction: float | None
-    """Standard deviation over mean of these steps; None for a single one."""
-    fastest_s: float | None
-    slowest_s: float | None
-    count: int
 
 
 @dataclass(frozen=True, slots=True)

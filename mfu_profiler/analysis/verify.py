@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mfu_profiler.analysis.matching import matched
 from mfu_profiler.analysis.report import Finding, Report
-from mfu_profiler.analysis.step_lengths import is_mean, typical
-from mfu_profiler.analysis.verification import Fate, FindingChange, RunInfo, StepTime, Verification
+from mfu_profiler.analysis.step_times import StepTime, step_time
+from mfu_profiler.analysis.verification import SCHEMA_VERSION, Fate, FindingChange, RunInfo, Verification
 from mfu_profiler.analysis.verify_notes import differing_device, notes, work_ratio
 from mfu_profiler.analysis.verify_shares import (
     NOTABLE_STEP_FRACTION,
@@ -25,11 +26,9 @@ from mfu_profiler.analysis.verify_shares import (
     share_of,
     time_of,
 )
-from mfu_profiler.errors import SeveralReportsError
 
 __all__ = ["verification", "verifications"]
 
-SCHEMA_VERSION = 1
 GONE_FRACTION = 0.1
 """A cause that holds no more than this of its former time is gone ..."""
 HALF_FRACTION = 0.5
@@ -43,54 +42,9 @@ def verifications(before: Sequence[Report], after: Sequence[Report]) -> tuple[Ve
         SeveralReportsError: no rank and device is in both.
 
     """
-    if len(before) == len(after) == 1:
-        return (verification(before[0], after[0]),)
-    ours, theirs = _by_place(before), _by_place(after)
-    shared = [place for place in ours if place in theirs]
-    if not shared:
-        raise SeveralReportsError(
-            "no rank and device is in both runs: "
-            f"BEFORE has {_places(list(ours))}; AFTER has {_places(list(theirs))}",
-            "give the traces of one rank:  verify before/rank0.json.gz after/rank0.json.gz",
-        )
-    alone = [
-        f"{_places(missing)} only in {run}, not compared"
-        for run, missing in (
-            ("BEFORE", [place for place in ours if place not in theirs]),
-            ("AFTER", [place for place in theirs if place not in ours]),
-        )
-        if missing
-    ]
-    return tuple(verification(ours[place], theirs[place], alone) for place in shared)
-
-
-_MOST_PLACES = 4
-_Place = tuple[int | None, int | None, int]
-"""Rank, device, and a number that tells apart what has the same of both."""
-
-
-def _by_place(reports: Sequence[Report]) -> dict[_Place, Report]:
-    found: dict[_Place, Report] = {}
-    for report in reports:
-        rank, index = report.trace.rank, report.device.index
-        number = sum(place[:2] == (rank, index) for place in found)
-        found[rank, index, number] = report
-    return found
-
-
-def _places(places: Sequence[_Place]) -> str:
-    """``rank 0, rank 1 device 1``; no more than a line holds."""
-    texts = [_place(place) for place in places[:_MOST_PLACES]]
-    more = len(places) - len(texts)
-    return ", ".join([*texts, *([f"{more} more"] if more else [])]) or "none"
-
-
-def _place(place: _Place) -> str:
-    rank, index, number = place
-    known = [f"rank {rank}"] if rank is not None else []
-    known += [f"device {index}"] if index is not None else []
-    name = " ".join(known) or "one without rank and device"
-    return f"{name} #{number + 1}" if number else name
+    found = matched(before, after, ("BEFORE", "AFTER"), "verify")
+    alone = found.alone("BEFORE", "AFTER")
+    return tuple(verification(ours, theirs, alone) for ours, theirs in found.pairs)
 
 
 def verification(before: Report, after: Report, more_notes: Sequence[str] = ()) -> Verification:
@@ -99,7 +53,7 @@ def verification(before: Report, after: Report, more_notes: Sequence[str] = ()) 
     changes = tuple(_change(finding, before, after, work or 1.0) for finding in before.findings)
     fixed = _fixed(changes, after, work or 1.0)
     predicted_for, predicted_s, predicted_mfu = _predicted(before, fixed)
-    step = _step_time(after)
+    step = step_time(after)
     because = _unknown_because(before, after, fixed, predicted_s, step)
     expected_s = None if because is not None or predicted_s is None else predicted_s * (work or 1.0)
     codes = tuple(change.code for change in fixed)
@@ -128,30 +82,9 @@ def _run(report: Report) -> RunInfo:
         rank=report.trace.rank,
         device_index=report.device.index,
         device=report.device.name,
-        step=_step_time(report),
+        step=step_time(report),
         mfu=report.mfu,
         model_flop_per_step=report.flop.model_per_step,
-    )
-
-
-def _step_time(report: Report) -> StepTime:
-    """The typical step, by the same rule for a trace as ``track`` has for unprofiled steps."""
-    steps, reported_s = report.steps, report.step_time_s
-    lengths = [
-        window.duration_ns
-        for window in report.windows
-        if window.role == "averaged" and window.duration_ns > 0
-    ]
-    typical_s, count = reported_s, steps.count
-    if steps.unprofiled_count is not None:
-        count, basis = steps.unprofiled_count, steps.source.partition(";")[0]
-    elif len(lengths) > 1:
-        typical_s = typical(lengths) / 1e9
-        basis = f"{'mean' if is_mean(lengths) else 'median'} of {len(lengths)} steps"
-    else:
-        basis = "one step" if count == 1 else f"mean of {count} steps"
-    return StepTime(
-        typical_s, basis, reported_s, steps.spread_fraction, steps.fastest_s, steps.slowest_s, count
     )
 
 

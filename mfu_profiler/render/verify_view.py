@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
 from types import MappingProxyType
-from typing import Any
 
-import msgspec
 from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mfu_profiler.analysis.verification import FindingChange, RunInfo, Verification
+from mfu_profiler.analysis.verification import SCHEMA_VERSION, FindingChange, RunInfo, Verification
 from mfu_profiler.render.causes import cause_words
 from mfu_profiler.render.console import LEAST_WIDTH, new_console, written_text
 from mfu_profiler.render.names import fitted, shown_text
 from mfu_profiler.render.page import Fact
+from mfu_profiler.render.plain_json import plain_json
 from mfu_profiler.units import count_text, flop_text, percent_text, time_text
 
 __all__ = ["render_verification", "render_verification_json"]
@@ -32,20 +29,10 @@ _FATES: Mapping[str, str] = MappingProxyType({"new": "new in AFTER", "unknown": 
 
 
 def render_verification_json(verifications: Sequence[Verification]) -> str:
-    """The fields, indented by 2, in ASCII; unknown is ``null``. Several are a list, ``verifications``."""
-    plain = [_finite(msgspec.to_builtins(one)) for one in verifications]
-    version = plain[0]["schema_version"]
-    content = plain[0] if len(plain) == 1 else {"schema_version": version, "verifications": plain}
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    """The same plain value; what no JSON number can be is ``null``, as in a report."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+    """The fields; unknown is ``null``. Several are a list, ``verifications``."""
+    if len(verifications) == 1:
+        return plain_json(verifications[0])
+    return plain_json({"schema_version": SCHEMA_VERSION, "verifications": verifications})
 
 
 def render_verification(verifications: Sequence[Verification], *, color: bool, width: int = 80) -> str:
