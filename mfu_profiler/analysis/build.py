@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mfu_profiler.analysis.checks import trace_checks
-from mfu_profiler.analysis.clocks import ClockReading, clock_reading
+from mfu_profiler.analysis.clocks import ClockReading, clock_reading, device_samples
 from mfu_profiler.analysis.describe import (
     conventions,
     copy_by_direction,
@@ -45,6 +45,7 @@ from mfu_profiler.analysis.report import (
 )
 from mfu_profiler.analysis.scale import scale_of
 from mfu_profiler.analysis.settings import with_settings
+from mfu_profiler.analysis.step_timeline import step_timeline
 from mfu_profiler.analysis.tables import TableInputs, kernel_rows, op_rows
 from mfu_profiler.analysis.times import Times, times_of, work_of
 from mfu_profiler.analysis.unpartitioned import holds_marks_only, short_block_reason, without_partition
@@ -205,6 +206,8 @@ def _report(times: Times, peaks: DevicePeaks, options: Options) -> Report:
         notes=_notes(times, use, options, kernels, steps),
         replay=replay,
         options=options_of(fixes, predictions, trains=trains),
+        step_timeline=step_timeline(times),
+        device_samples=device_samples(live.clocks if live is not None else None),
     )
 
 

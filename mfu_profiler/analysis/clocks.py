@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mfu_profiler.analysis.compute_split import ComputeSplit
-from mfu_profiler.trace.live import LiveClocks
+from mfu_profiler.analysis.facts import DeviceSamples
+from mfu_profiler.trace.live import LiveClocks, Sampled
 from mfu_profiler.trace.timeline import Timeline
 
-__all__ = ["ClockReading", "clock_reading", "with_clocks"]
+__all__ = ["ClockReading", "clock_reading", "device_samples", "with_clocks"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -21,6 +22,8 @@ LEAST_SAMPLES = 3
 """Fewer in the profiled windows say little: then all of the run's samples are averaged."""
 NOTABLE_THROTTLE_FRACTION = 0.10
 """A reason seen in fewer samples did not hold the clock down."""
+MOST_SAMPLES = 400
+"""Of those that a report keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,23 @@ def clock_reading(timeline: Timeline, windows: tuple[Int64, Int64] | None) -> Cl
         inside = np.ones(len(clocks), np.bool_)
     return ClockReading(
         clocks.sm_clock_hz.mean(inside), clocks.power_w.mean(inside), _most_frequent(clocks, inside)
+    )
+
+
+def device_samples(clocks: LiveClocks | None) -> DeviceSamples | None:
+    """The samples over time, evenly thinned to what a picture can show; None where there are none."""
+    if clocks is None or not len(clocks):
+        return None
+    rows = np.unique(np.linspace(0, len(clocks) - 1, MOST_SAMPLES).astype(np.int64))
+
+    def values(column: Sampled) -> tuple[float | None, ...]:
+        return tuple(float(column.value[row]) if column.has[row] else None for row in rows)
+
+    return DeviceSamples(
+        time_s=tuple(((clocks.time_ns[rows] - clocks.time_ns[0]) / 1e9).tolist()),
+        clock_hz=values(clocks.sm_clock_hz),
+        power_w=values(clocks.power_w),
+        throttle=tuple(", ".join(sorted(clocks.throttle[row])) for row in rows),
     )
 
 

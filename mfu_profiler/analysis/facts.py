@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DeviceInfo", "FlopInfo", "ModuleFlop", "ReplayInfo", "StepsInfo", "TraceInfo", "UncountedKernel"]
+__all__ = [
+    "DeviceInfo",
+    "DeviceSamples",
+    "FlopInfo",
+    "ModuleFlop",
+    "ReplayInfo",
+    "StepTimeline",
+    "StepsInfo",
+    "TimelineLane",
+    "TraceInfo",
+    "UncountedKernel",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +138,48 @@ class FlopInfo:
     """Live runs: own FLOP of each module, largest first."""
     analytic_per_step: float | None = None
     """Live runs: model FLOP by the transformer formula of PaLM and nanoGPT, where it applies."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineLane:
+    """One row of a drawn step: its time by cause, a stream, or a host thread."""
+
+    kind: str
+    """``cause``, ``stream`` or ``host``."""
+    label: str
+    events: tuple[tuple[int, int, int, int, int], ...]
+    """Start in ns from the step's start, length in ns, index into ``names``, index into ``kinds``, and how
+    many others of the lane enclose it. Clipped to the step, by start."""
+    left_out_count: int
+    """Shorter events that are not listed."""
+    left_out_ns: int
+    """How long the longest of them is; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimeline:
+    """What happened in one representative step: the averaged window nearest to the median length."""
+
+    label: str
+    """Of the window."""
+    duration_ns: int
+    lanes: tuple[TimelineLane, ...]
+    lanes_left_out: int
+    """Streams and threads that did something and have no lane."""
+    names: tuple[str, ...]
+    """Cut to 200 characters."""
+    kinds: tuple[str, ...]
+    """Of ``cause`` lanes the classes of the partition; of streams ``compute``, ``communication``, ``copy``;
+    of host threads ``op``, ``mark``, ``launch``, ``data loading`` and ``blocked``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSamples:
+    """What a live run sampled of its device over the timed and profiled steps; equally long columns."""
+
+    time_s: tuple[float, ...]
+    """Since the first sample."""
+    clock_hz: tuple[float | None, ...]
+    power_w: tuple[float | None, ...]
+    throttle: tuple[str, ...]
+    """Reasons that held the clock down, joined by commas; empty for none."""

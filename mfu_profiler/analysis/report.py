@@ -7,17 +7,23 @@ Its field names are the keys of the JSON form. Fractions are 0 to 1, ``None`` me
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mfu_profiler.analysis.facts import (
     DeviceInfo,
+    DeviceSamples,
     FlopInfo,
     ModuleFlop,
     ReplayInfo,
     StepsInfo,
+    StepTimeline,
+    TimelineLane,
     TraceInfo,
     UncountedKernel,
 )
+
+if TYPE_CHECKING:
+    from mfu_profiler.render.charts import Figure
 
 __all__ = [
     "PARTS",
@@ -25,6 +31,7 @@ __all__ = [
     "Check",
     "Confidence",
     "DeviceInfo",
+    "DeviceSamples",
     "Finding",
     "FlopInfo",
     "HostIdle",
@@ -37,7 +44,9 @@ __all__ = [
     "ReplayInfo",
     "Report",
     "Scale",
+    "StepTimeline",
     "StepsInfo",
+    "TimelineLane",
     "TraceInfo",
     "UncountedKernel",
     "WaterfallRow",
@@ -266,3 +275,25 @@ class Report:
     """None where nothing ran on a device."""
     options: tuple[NumericOption, ...] = ()
     """The quickest first."""
+    step_timeline: StepTimeline | None = None
+    """None where there is no step."""
+    device_samples: DeviceSamples | None = None
+    """Live runs on a device that can be asked."""
+
+    def figures(self) -> dict[str, Figure]:
+        """The charts by name; each shows itself in notebooks and has ``spec``, ``to_png()``, ``to_svg()``."""
+        from mfu_profiler.render.charts import figures
+
+        return figures(self)
+
+    def to_html(self) -> str:
+        """The report as one page that needs no other file and no network."""
+        from mfu_profiler.render.html import render_html
+
+        return render_html([self])
+
+    def _repr_html_(self) -> str:
+        """The page in a notebook."""
+        from mfu_profiler.render.html import report_frame
+
+        return report_frame(self)

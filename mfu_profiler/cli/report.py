@@ -83,6 +83,9 @@ def report(
     markdown: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write Markdown; - prints it instead.")
     ] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write one HTML page with charts; - prints it instead.")
+    ] = None,
     junit: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the limits as JUnit XML; - prints it instead.")
     ] = None,
@@ -108,7 +111,8 @@ def report(
     _check_number("--peak-tflops", peak_tflops, "TFLOP/s, for example 989.4", most=_MOST_TFLOPS)
     _check_number("--flop-per-step", flop_per_step, "FLOP, for example 7.8e11")
     limits = limits_of(fail_under_mfu, fail_over_step_time, fail_on or (), junit)
-    targets = [Target("json", json), Target("markdown", markdown), Target("junit", junit)]
+    forms = {"json": json, "markdown": markdown, "html": html, "junit": junit}
+    targets = [Target(form, file) for form, file in forms.items()]
     wanted = [target for target in targets if target.path is not None]
     check_targets(wanted, trace=path, force=force)
 
@@ -190,11 +194,16 @@ def _check_number(option: str, value: float | None, unit: str, most: float = mat
 
 
 def _rendered(form: str, reports: Sequence[Report], results: Sequence[GateResult], top: int) -> str:
-    from mfu_profiler.render import render_json, render_markdown
-    from mfu_profiler.render.junit import render_junit
-
     if form == "junit":
+        from mfu_profiler.render.junit import render_junit
+
         return render_junit(results)
+    if form == "html":
+        from mfu_profiler.render.html import render_html
+
+        return render_html(reports)
+    from mfu_profiler.render import render_json, render_markdown
+
     return render_json(reports) if form == "json" else render_markdown(reports, top=top)
 
 

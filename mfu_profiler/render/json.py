@@ -20,6 +20,8 @@ __all__ = ["render_json"]
 
 _SUSPECT = re.compile(r"[^\n -~]")
 """Whatever is not printable ASCII: some of it must be written as an escape."""
+_NUMBERS = re.compile(r"\[\n\s*-?\d[\d\s,-]*\]")
+"""A list of whole numbers, as an event of the drawn step is one, gets one line. No string holds a newline."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -30,7 +32,8 @@ def render_json(reports: Sequence[Report]) -> str:
         encoded = msgspec.json.encode(content)
     except UnicodeEncodeError:  # a lone surrogate, from a file name or a "\ud800" in a trace
         encoded = msgspec.json.encode(_without_surrogates(msgspec.to_builtins(content)))
-    text = msgspec.json.format(encoded, indent=2).decode()
+    indented = msgspec.json.format(encoded, indent=2).decode()
+    text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), indented)
     return _SUSPECT.sub(_escaped, text) + "\n"
 
 
