@@ -13,8 +13,8 @@ __all__ = ["api_page"]
 _HEAD = """\
 # Python API
 
-`import mfu_profiler` gives `track`, `Run`, `analyze`, `analyze_all`, `Report` and `MfuProfilerError`. Reading traces
-needs no torch; `track` does.
+`import mfu_profiler` gives `track`, `Run`, `analyze`, `analyze_all`, `Report` and `MfuProfilerError`.
+Reading traces needs no torch; `track` does.
 
 """
 _FIRST = ("track", "Run", "analyze", "analyze_all")

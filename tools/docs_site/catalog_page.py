@@ -16,14 +16,15 @@ hide: [toc]
 
 # Hardware catalog
 
-{count} accelerators, as `mfu_profiler.hardware.devices()` has them; `python -m mfu_profiler peaks NAME` prints
-the same.
+{count} accelerators, as `mfu_profiler.hardware.devices()` has them; `python -m mfu_profiler peaks NAME`
+prints the same.
 
-Peaks are **dense** rates in TFLOP/s (int8 in TOP/s), never those with 2:4 sparsity, of one GPU, of one GCD of an
-MI250X, of the whole card of a Max 1550. A dash means that no sheet gives that precision. fp64 and fp32 are the rates
-that a matrix product reaches (the tensor or matrix rate, where there is one); fp16 accumulates in fp32. *Confidence*
-is how well the sources agree; where it is low a report says so beside its peak. Names are matched whole, so an L4 is
-never taken for an L40S, and a device that is not here gets [no guess](../faq.md#my-device-is-unknown).
+Peaks are **dense** rates in TFLOP/s (int8 in TOP/s), never those with 2:4 sparsity, of one GPU, of one GCD
+of an MI250X, of the whole card of a Max 1550. A dash means that no sheet gives that precision. fp64 and fp32
+are the rates that a matrix product reaches (the tensor or matrix rate, where there is one); fp16 accumulates
+in fp32. *Confidence* is how well the sources agree; where it is low a report says so beside its peak. Names
+are matched whole, so an L4 is never taken for an L40S, and a device that is not here gets [no
+guess](../faq.md#my-device-is-unknown).
 
 """
 
