@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -14,6 +13,7 @@ from rich.text import Text
 from mfu_profiler.analysis.verification import SCHEMA_VERSION, FindingChange, RunInfo, Verification
 from mfu_profiler.render.causes import cause_words
 from mfu_profiler.render.console import LEAST_WIDTH, new_console, written_text
+from mfu_profiler.render.console_parts import GAP, facts_table, print_heading
 from mfu_profiler.render.names import fitted, shown_text
 from mfu_profiler.render.page import Fact
 from mfu_profiler.render.plain_json import plain_json
@@ -21,7 +21,6 @@ from mfu_profiler.units import count_text, flop_text, percent_text, time_text
 
 __all__ = ["render_verification", "render_verification_json"]
 
-_GAP = 2
 _NUMBER_WIDTH = 1
 _UNKNOWN = "unknown"
 _FATES: Mapping[str, str] = MappingProxyType({"new": "new in AFTER", "unknown": "AFTER does not tell"})
@@ -47,43 +46,24 @@ def render_verification(verifications: Sequence[Verification], *, color: bool, w
     console = new_console(color=color, width=max(width, LEAST_WIDTH))
     for one in verifications:
         if len(verifications) > 1:
-            _print_heading(console, fitted(f"── {_place(one.before)} ──", console.width))
+            print_heading(console, fitted(f"── {_place(one.before)} ──", console.width))
         _print(console, one)
     return written_text(console)
 
 
 def _print(console: Console, one: Verification) -> None:
-    console.print(_facts(_headline(one), bold_labels=True))
+    console.print(facts_table(_headline(one), bold_labels=True))
     if one.findings:
-        _print_heading(console, "Findings", "what each holds of a step, before → after")
+        print_heading(console, "Findings", "what each holds of a step, before → after")
         _print_findings(console, one)
-    _print_heading(console, "What was compared")
-    console.print(_facts(tuple(_compared(one)), bold_labels=False))
-
-
-def _print_heading(console: Console, heading: str, aside: str = "") -> None:
-    space = " " * max(1, console.width - cell_len(heading) - cell_len(aside))
-    console.print()
-    console.print(Text.assemble((heading, "bold"), space if aside else "", (aside, "dim")))
-
-
-def _facts(facts: Sequence[Fact], *, bold_labels: bool) -> Table:
-    """Labels and, beside them, lines that wrap under themselves."""
-    table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
-    table.add_column(width=0, no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for fact in facts:
-        style = "bold red" if fact.alarm else "bold" if bold_labels else ""
-        for index, line in enumerate(fact.lines):
-            table.add_row("", Text(fact.label if index == 0 else "", style=style), Text(line))
-    return table
+    print_heading(console, "What was compared")
+    console.print(facts_table(tuple(_compared(one)), bold_labels=False))
 
 
 def _print_findings(console: Console, one: Verification) -> None:
     """Title and times of a finding on one line, what became of it below."""
     for number, change in enumerate(one.findings, start=1):
-        table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False, expand=True)
+        table = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False, expand=True)
         for width in (0, _NUMBER_WIDTH):
             table.add_column(width=width, justify="right", no_wrap=True)
         table.add_column(overflow="fold", ratio=1)
@@ -93,7 +73,7 @@ def _print_findings(console: Console, one: Verification) -> None:
         table.add_row("", str(number), Text(shown_text(change.title), style=style), Text(times, style=style))
         console.print(table)
         about = Text(_about(one, change), style="dim", overflow="fold")
-        console.print(Padding(about, (0, 0, 0, 2 * _GAP + _NUMBER_WIDTH)))
+        console.print(Padding(about, (0, 0, 0, 2 * GAP + _NUMBER_WIDTH)))
 
 
 def _about(one: Verification, change: FindingChange) -> str:
