@@ -56,7 +56,7 @@ def _argument_row(context: Any, argument: Any) -> list[str]:
 
 def _row(context: Any, parameter: Any) -> list[str]:
     name, meaning = parameter.get_help_record(context)
-    return [f"`{name}`".replace("|", "\\|"), cell(meaning).replace("\\[required\\]", "Required.")]
+    return [f"`{name}`".replace("|", "\\|"), cell(meaning.replace("[required]", "Required."))]
 
 
 def _statuses() -> str:

@@ -25,10 +25,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozense
 
 def cell(text: str) -> str:
     """Plain text as one cell: what Markdown or HTML would read as markup stands for itself."""
-    text = " ".join(text.split())
-    for sign in "\\`*_{}[]<>#|~":
-        text = text.replace(sign, f"\\{sign}" if sign not in "<>|" else _ENTITIES[sign])
-    return text
+    return "".join(f"&#{ord(sign)};" if sign in _MARKUP else sign for sign in " ".join(text.split()))
 
 
-_ENTITIES = {"<": "&lt;", ">": "&gt;", "|": "&#124;"}
+_MARKUP = frozenset("\\`*_{}[]<>#|~&")
