@@ -3,7 +3,7 @@
 ====== =====================================================================================
 status meaning
 ====== =====================================================================================
-0      a report was made, also where the MFU is unknown; two runs were compared
+0      a report was made, also where the MFU is unknown; runs were compared
 1      a limit of the gate is not kept: one ``failed: ...`` line each on stderr, after the report
 2      wrong usage or an input that cannot be reported on: one ``error: ...`` line on stderr
 70     a bug in mfu_profiler; ``MFU_PROFILER_DEBUG=1`` shows the traceback
@@ -23,6 +23,7 @@ from typing import Annotated
 
 import typer
 
+from mfu_profiler.cli.compare import compare
 from mfu_profiler.cli.demo import demo
 from mfu_profiler.cli.finish_live import finish_live
 from mfu_profiler.cli.output import discard_stdout, print_error
@@ -61,6 +62,11 @@ app.command(epilog=EPILOG)(report)
 app.command(
     epilog=EPILOG.replace(GATE, "").replace("a report was made, also where the MFU is unknown", COMPARED)
 )(verify)
+app.command(
+    epilog=EPILOG.replace("(--fail-...)", "(--max-regression)").replace(
+        "a report was made, also where the MFU is unknown", "the runs were compared"
+    )
+)(compare)
 app.command(epilog=EPILOG.replace(GATE, ""))(peaks)
 app.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})(run)
 app.command()(demo)
