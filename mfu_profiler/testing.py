@@ -53,8 +53,8 @@ def assert_mfu(
         )
     if report is None:
         raise AssertionError(
-            "there is no report to hold against the limits: the run has not come to it, or none could be made; "
-            "the log says why"
+            "there is no report to hold against the limits: the run has not come to it, "
+            "or none could be made; the log says why"
         )
     failures = [shown_text(result.message) for result in gate_results([report], limits) if not result.ok]
     if failures:

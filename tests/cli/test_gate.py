@@ -257,4 +257,5 @@ def test_help_says_status_1_where_there_is_a_gate() -> None:
         for command in ("report", "verify", "peaks")
     }
     assert "1 a limit (--fail-...) is not kept" in said["report"]
+    assert all(option in said["report"] for option in (*KEPT, "--junit"))
     assert all("is not kept" not in said[command] for command in ("verify", "peaks"))
