@@ -186,11 +186,9 @@ def _runs(found: Comparison) -> list[Fact]:
     """Name and device of each run, what sets it apart from the first, and what had no partner."""
     facts = []
     for number, name in enumerate(found.names):
-        devices = dict.fromkeys(run.device for run in found.runs if run.run == number)
-        lines = [
-            shown_text(name, _NAME_WIDTH),
-            *(shown_text(device or "unnamed device", 80) for device in devices),
-        ]
+        runs = [run for run in found.runs if run.run == number]
+        devices = dict.fromkeys(shown_text(run.device or "unnamed device", 80) for run in runs)
+        lines = [shown_text(name, _NAME_WIDTH), *([place_text(runs[0])] if len(runs) == 1 else devices)]
         pairs = [pair for pair in found.pairs if pair.b.run == number]
         others = dict.fromkeys(one.what for pair in pairs for one in pair.settings)
         if others and len(found.names) > 2:
