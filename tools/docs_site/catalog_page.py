@@ -45,7 +45,12 @@ def _section(vendor: str, specs: Iterable[DeviceSpec]) -> str:
         right=frozenset(range(2, 4 + len(PRECISIONS))),
     )
     sources = table(["device", "as drivers say it", "source", "notes"], map(_source_row, specs))
-    return f"## {vendor}\n\n{peaks}\n### {vendor}: names and sources\n\n{sources}"
+    return f"## {vendor}\n\n{_wide(peaks)}\n### {vendor}: names and sources\n\n{_wide(sources)}"
+
+
+def _wide(text: str) -> str:
+    """A table in the style of ``docs/assets/site.css`` for many columns."""
+    return f'<div class="catalog" markdown>\n\n{text}\n</div>\n'
 
 
 def _peak_row(spec: DeviceSpec) -> list[str]:
