@@ -23,7 +23,7 @@ lint:
 docs:
 	$(PYTHON) -m venv .venv-docs
 	.venv-docs/bin/pip install --quiet -c constraints.txt '.[docs]'
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 benchmark:
 	$(PYTHON) -m venv .venv-benchmark
