@@ -152,6 +152,7 @@ def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
         for parameter in command.params:
             assert all(option in section for option in parameter.opts if option.startswith("-"))
     assert "--peak-tflops X" in text
+    assert "datasheet|estimate" in text
     assert "141" in text
 
 

@@ -56,7 +56,7 @@ def _argument_row(context: Any, argument: Any) -> list[str]:
 
 def _row(context: Any, parameter: Any) -> list[str]:
     name, meaning = parameter.get_help_record(context)
-    return [f"`{name}`".replace("|", "\\|"), cell(meaning.replace("[required]", "Required."))]
+    return [f"<code>{cell(name)}</code>", cell(meaning.replace("[required]", "Required."))]
 
 
 def _statuses() -> str:
@@ -70,5 +70,6 @@ def _statuses() -> str:
 
 
 def _code(text: str) -> str:
-    """A text of reStructuredText: its double backticks as Markdown's."""
-    return re.sub(r"``(.+?)``", r"`\1`", text).replace("|", "\\|")
+    """A text of reStructuredText, whose code stands in double backticks."""
+    parts = text.split("``")
+    return "".join(f"<code>{cell(part)}</code>" if at % 2 else cell(part) for at, part in enumerate(parts))
