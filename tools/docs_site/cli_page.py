@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 import mfu_profiler.cli.main as command_line
-from tools.docs_site.tables import cell, table
+from tools.docs_site.tables import cell, escaped, table
 
 __all__ = ["cli_page"]
 
@@ -72,4 +72,6 @@ def _statuses() -> str:
 def _code(text: str) -> str:
     """A text of reStructuredText, whose code stands in double backticks."""
     parts = text.split("``")
-    return "".join(f"<code>{cell(part)}</code>" if at % 2 else cell(part) for at, part in enumerate(parts))
+    return "".join(
+        f"<code>{escaped(part)}</code>" if at % 2 else escaped(part) for at, part in enumerate(parts)
+    )

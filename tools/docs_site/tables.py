@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["cell", "table"]
+__all__ = ["cell", "escaped", "table"]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozenset[int] = frozenset()) -> str:
@@ -24,8 +24,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: frozense
 
 
 def cell(text: str) -> str:
-    """Plain text as one cell: what Markdown or HTML would read as markup stands for itself."""
-    return "".join(f"&#{ord(sign)};" if sign in _MARKUP else sign for sign in " ".join(text.split()))
+    """Plain text as one cell, on one line."""
+    return escaped(" ".join(text.split()))
+
+
+def escaped(text: str) -> str:
+    """Plain text: what Markdown or HTML would read as markup stands for itself."""
+    return "".join(f"&#{ord(sign)};" if sign in _MARKUP else sign for sign in text)
 
 
 _MARKUP = frozenset("\\`*_{}[]<>#|~&")
