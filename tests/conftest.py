@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from .chromium import started_browser
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared"
@@ -36,3 +40,10 @@ def require_shared() -> Path:
 def shared_dir() -> Path:
     """The folder of reference peaks and real traces."""
     return require_shared()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; skips where there is none, unless it is required."""
+    with started_browser() as started:
+        yield started

@@ -28,12 +28,14 @@ def waterfall_figure(report: Report) -> Figure | None:
     bars, left = [], 1.0
     for cause, fraction, seconds, detail in rows:
         if cause in ENDS:
-            bars.append(_bar(cause, 0.0, fraction, seconds, detail))
+            bars.append(_bar(cause, fraction, (0.0, fraction), seconds, detail))
         else:
-            bars.append(_bar(cause, left - fraction, left, seconds, detail, is_gain=fraction < 0))
+            bars.append(_bar(cause, fraction, (left - fraction, left), seconds, detail))
             left -= fraction
     lost = sorted((row for row in rows if row[0] not in ENDS), key=lambda row: -row[1])[:3]
-    largest = ", ".join(f"{cause_words(cause)[0]} {percent_text(fraction)}" for cause, fraction, *_ in lost)
+    largest = ", ".join(
+        f"{shown_text(cause_words(cause)[0], 30)} {percent_text(fraction)}" for cause, fraction, *_ in lost
+    )
     return Figure(
         name="waterfall",
         title=losses_heading(report),
@@ -55,18 +57,16 @@ def _rows(report: Report) -> list[_Row]:
     return [row for row in rows if row[0] in ENDS or abs(row[1]) >= _LEAST_FRACTION]
 
 
-def _bar(
-    cause: str, start: float, end: float, seconds: float | None, detail: str, *, is_gain: bool = False
-) -> Spec:
+def _bar(cause: str, fraction: float, ends: tuple[float, float], seconds: float | None, detail: str) -> Spec:
     label, meaning = cause_words(cause) if cause not in ENDS else ({"peak": "peak", "mfu": "MFU"}[cause], "")
-    share = percent_text(start - end if is_gain else end - start)
+    share = percent_text(fraction)
     time = "" if seconds is None or cause == "peak" else time_text(seconds)
-    low, high = min(start, end), max(start, end)
+    low, high = sorted(ends)
     return {
         "cause": shown_text(label, 30),
         "low": low,
         "high": high,
-        "color": color_of(cause),
+        "color": color_of(cause) if fraction >= 0 else color_of("mfu"),
         "share": share,
         "time": time,
         "text": "" if cause == "peak" else " · ".join(filter(None, (share, time))),

@@ -30,8 +30,8 @@
       background: null,
       font: getComputedStyle(document.body).fontFamily,
       view: { stroke: null },
-      axis: { labelLimit: isNarrow ? 110 : 170, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
-      legend: { labelFontSize: 12, titleFontSize: 12, columns: isNarrow ? 2 : 4, labelLimit: isNarrow ? 110 : 200 },
+      axis: { labelLimit: isNarrow ? (spec.vconcat ? 80 : 110) : 170, labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal" },
+      legend: { labelFontSize: 12, titleFontSize: 12, columns: isNarrow ? 2 : 4, labelLimit: isNarrow ? 100 : 200 },
     };
     return charts.compile(sized, { config }).spec;
   }
@@ -44,6 +44,9 @@
     return view.runAsync();
   }
 
+  const MOST_ATTEMPTS = 6;
+  const LEAST_WIDTH = 60;
+
   async function draw(place) {
     const room = place.clientWidth;
     if (room === 0 || drawn.get(place)?.room === room) return;
@@ -52,18 +55,18 @@
     const spec = JSON.parse(document.getElementById(place.dataset.chart).textContent);
     const isNarrow = room < 520;
     let width = Math.max(80, room - (isNarrow ? 130 : 200));
-    // Twice: only the first drawing tells how much room labels and legend take beside the marks.
-    for (const attempt of [1, 2]) {
+    // Only a drawing tells how much room labels and legend take beside the marks; texts that stand out of the
+    // marks' area move with its width, so it takes some attempts.
+    for (let attempt = 1; ; attempt += 1) {
       former?.view?.finalize();
       drawn.get(place).view?.finalize();
       place.replaceChildren();
       const view = await viewOf(place, spec, width, isNarrow);
       drawn.get(place).view = view;
-      const svg = place.querySelector("svg");
-      const spare = room - svg.getBoundingClientRect().width;
-      const whole = Number(svg.getAttribute("width"));
-      if (attempt === 2 || Math.abs(room - whole) < 3) break;
-      width = Math.max(60, width + Math.floor(Math.min(spare, room - whole)) - 1);
+      const spare = Math.floor(room - Number(place.querySelector("svg").getAttribute("width")));
+      const fits = spare >= 0 && (attempt > 1 || spare < 3);
+      if (fits || attempt === MOST_ATTEMPTS || width + spare < LEAST_WIDTH) break;
+      width += spare - 1;
     }
     label(place);
   }
@@ -116,16 +119,16 @@
   async function zoom(place, how) {
     await draw(place);
     const view = drawn.get(place).view;
-    const whole = [0, view.signal("childWidth") ?? view.signal("concat_0_width") ?? view.width()];
-    const now = view.signal("zoom_x");
-    const range = zooms[how](now?.length === 2 ? [...now].sort((a, b) => a - b) : whole);
-    if (range === null) {
-      await view.signal("zoom_x", []).runAsync();
-      return;
+    const whole = view.scale("concat_0_x").domain();
+    const range = zooms[how](view.signal("zoom")?.start ?? whole);
+    const chosen = [];
+    if (range !== null && range[1] - range[0] < whole[1]) {
+      const low = Math.max(0, Math.min(range[0], whole[1] - (range[1] - range[0])));
+      // As a drag over the strip would choose it, but of no chart: the strip then shows no frame.
+      const fields = [{ field: "start", channel: "x", type: "R" }];
+      chosen.push({ unit: "buttons", fields, values: [[low, low + range[1] - range[0]]] });
     }
-    const span = Math.min(range[1] - range[0], whole[1]);
-    const low = Math.max(0, Math.min(range[0], whole[1] - span));
-    await view.signal("zoom_x", span >= whole[1] ? [] : [low, low + span]).runAsync();
+    await view.data("zoom_store", chosen).runAsync();
     label(place);
   }
 
@@ -138,7 +141,8 @@
 
   function valueOf(row, column) {
     const cell = row.cells[column];
-    return cell.dataset.value === undefined ? cell.textContent.toLowerCase() : Number(cell.dataset.value || -1);
+    const shown = cell.firstChild?.textContent ?? "";
+    return cell.dataset.value === undefined ? shown.toLowerCase() : Number(cell.dataset.value || -1);
   }
 
   function sort(table, header) {
