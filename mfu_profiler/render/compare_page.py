@@ -85,7 +85,7 @@ def compare_document(found: Comparison, results: Sequence[GateResult], top: int)
 
     """
     is_pair = len(found.names) == 2
-    with_overview = not is_pair or len(found.pairs) > 1
+    with_overview = len(found.runs) > 2
     return CompareDocument(
         overview=_overview(found) if with_overview else None,
         overview_note=_overview_note(found) if with_overview else "",

@@ -7,11 +7,11 @@ from math import sqrt
 from typing import Any
 
 from mfu_profiler.analysis.compare import comparison
-from mfu_profiler.analysis.comparison import PairComparison
+from mfu_profiler.analysis.comparison import Comparison, PairComparison
 from mfu_profiler.analysis.report import Report
-from tests.render.sample import resnet
+from tests.render.sample import resnet, waterfall
 
-__all__ = ["live", "pair", "ranks_of", "run"]
+__all__ = ["found_of", "live", "pair", "ranks_of", "rows", "run"]
 
 
 def run(step_s: float | None, *, deviation_s: float | None = None, count: int = 5, **about: Any) -> Report:
@@ -37,3 +37,13 @@ def pair(a: Report, b: Report) -> PairComparison:
 def ranks_of(*numbers: int) -> list[Report]:
     sample = resnet()
     return [replace(sample, trace=replace(sample.trace, rank=number)) for number in numbers]
+
+
+def found_of(*runs: Report) -> Comparison:
+    return comparison([(f"{number}.json", [one]) for number, one in enumerate(runs)])
+
+
+def rows(step_s: float, deviation_s: float | None = 0.0, **parts: float) -> Report:
+    """A run of five steps whose waterfall holds these fractions."""
+    split = waterfall(step_s, {cause: (part, "") for cause, part in parts.items()})
+    return run(step_s, deviation_s=deviation_s, waterfall=split)
