@@ -40,6 +40,9 @@ def compare(
     markdown: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write Markdown; - prints it instead.")
     ] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write one HTML page with charts; - prints it instead.")
+    ] = None,
     junit: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write the limit as JUnit XML; - prints it instead.")
     ] = None,
@@ -56,7 +59,7 @@ def compare(
     """
     _check_runs(runs)
     limit = _limit(max_regression, junit)
-    forms = {"json": json, "markdown": markdown, "junit": junit}
+    forms = {"json": json, "markdown": markdown, "html": html, "junit": junit}
     targets = [Target(form, file) for form, file in forms.items() if file is not None]
     for path in runs:
         check_targets(targets, trace=path, force=force)
@@ -128,6 +131,10 @@ def _rendered(form: str, found: Comparison, results: Sequence[GateResult], top: 
         from mfu_profiler.render.junit import render_junit
 
         return render_junit(results)
+    if form == "html":
+        from mfu_profiler.render.html.compare import render_comparison_html
+
+        return render_comparison_html(found, results)
     if form == "markdown":
         from mfu_profiler.render.compare_markdown import render_comparison_markdown
 
