@@ -25,10 +25,10 @@ from mfu_profiler.analysis.comparison import (
 )
 from mfu_profiler.analysis.matching import matched
 from mfu_profiler.analysis.report import Report
+from mfu_profiler.analysis.sameness import differing_device, work_ratio
 from mfu_profiler.analysis.significance import noise_s
 from mfu_profiler.analysis.step_times import step_time
 from mfu_profiler.analysis.tables import MOST_ROWS
-from mfu_profiler.analysis.verify_notes import differing_device, work_ratio
 
 __all__ = ["comparison", "pair_comparison", "run_label"]
 

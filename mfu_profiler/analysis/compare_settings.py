@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from mfu_profiler.analysis.comparison import FindingFate, SettingChange
 from mfu_profiler.analysis.report import Report
-from mfu_profiler.analysis.verify_notes import work_ratio
+from mfu_profiler.analysis.sameness import work_ratio
 from mfu_profiler.units import clock_text, count_text, flop_rate_text, flop_text, power_text
 
 __all__ = ["finding_fates", "setting_changes"]

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 
 from mfu_profiler.analysis.matching import matched
 from mfu_profiler.analysis.report import Finding, Report
+from mfu_profiler.analysis.sameness import differing_device, work_ratio
 from mfu_profiler.analysis.step_times import StepTime, step_time
 from mfu_profiler.analysis.verification import SCHEMA_VERSION, Fate, FindingChange, RunInfo, Verification
-from mfu_profiler.analysis.verify_notes import differing_device, notes, work_ratio
+from mfu_profiler.analysis.verify_notes import notes
 from mfu_profiler.analysis.verify_shares import (
     NOTABLE_STEP_FRACTION,
     grown_causes,

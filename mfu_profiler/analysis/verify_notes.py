@@ -3,54 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import isfinite, sqrt
+from math import sqrt
 
-from mfu_profiler.analysis.report import FlopInfo, Report
+from mfu_profiler.analysis.report import Report
+from mfu_profiler.analysis.sameness import SAME_FRACTION, differing_device, has_low_coverage
 from mfu_profiler.analysis.verification import FindingChange
 from mfu_profiler.analysis.verify_shares import NOTABLE_STEP_FRACTION
 from mfu_profiler.units import clock_text, flop_rate_text, flop_text, percent_text, time_text
 
-__all__ = ["differing_device", "notes", "work_ratio"]
+__all__ = ["notes"]
 
-SAME_FRACTION = 0.01
-"""FLOP and peaks this close are the same, as FLOP from shapes and counted live are (design, section 5)."""
 NOTABLE_CLOCK_FRACTION = 0.02
 NOTABLE_CHANCE_FRACTION = 0.02
-LOW_COVERAGE_FRACTION = 0.9
-"""Below this share of compute time with known FLOP, a count from shapes says little of the work."""
 LEAST_GONE_FRACTION = 0.9
 """A fix that takes away less of its finding's time is one in part."""
-
-
-def work_ratio(before: Report, after: Report) -> float | None:
-    """Model FLOP of AFTER's step over BEFORE's, 1 where they are the same; None where that cannot be told."""
-    ours, theirs = before.flop.model_per_step, after.flop.model_per_step
-    if not ours or not theirs:
-        return None
-    ratio = theirs / ours
-    if not isfinite(ratio) or ratio <= 0:
-        return None
-    if abs(ratio - 1) <= SAME_FRACTION:
-        return 1.0
-    return None if _is_low(before.flop) or _is_low(after.flop) else ratio
-
-
-def _is_low(flop: FlopInfo) -> bool:
-    """Whether a count from shapes misses many kernels; what was counted live, or given, is all there is."""
-    coverage = 1.0 if flop.coverage_fraction is None else flop.coverage_fraction
-    return flop.basis not in ("counted", "given") and coverage < LOW_COVERAGE_FRACTION
-
-
-def differing_device(before: Report, after: Report) -> str | None:
-    """Why step times do not compare; None on the same kind of device, and where a name is unknown."""
-    ours, theirs = before.device, after.device
-    if ours.backend is not None and theirs.backend is not None and ours.backend != theirs.backend:
-        return f"AFTER ran on another kind of device ({theirs.backend}, BEFORE on {ours.backend})"
-    if ours.name is not None and theirs.name is not None and ours.name != theirs.name:
-        return f"AFTER ran on another device ({theirs.name}, BEFORE on {ours.name})"
-    if ours.sm_count is not None and theirs.sm_count is not None and ours.sm_count != theirs.sm_count:
-        return f"AFTER ran on {theirs.sm_count} multiprocessors, BEFORE on {ours.sm_count}"
-    return None
 
 
 def notes(
@@ -131,7 +97,7 @@ def _of_work(before: Report, after: Report, work: float | None) -> Iterator[str]
     if ranks[0] != ranks[1] and None not in ranks:
         yield f"AFTER is of rank {ranks[1]}, BEFORE of rank {ranks[0]}"
     for run, report in (("BEFORE", before), ("AFTER", after)):
-        if report.mfu is not None and _is_low(report.flop):
+        if report.mfu is not None and has_low_coverage(report.flop):
             known = percent_text(report.flop.coverage_fraction or 0.0)
             yield f"the MFU of {run} is a lower bound: FLOP known for {known} of compute time"
 

@@ -5,7 +5,7 @@ Terminal and Markdown lay out the same ``CompareDocument``, so they cannot disag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mfu_profiler.analysis.compare import run_label
@@ -133,7 +133,7 @@ def _setting(text: str | None) -> str:
 
 
 def _overview(found: Comparison) -> Overview:
-    partners = {_key(pair.b): pair for pair in found.pairs}
+    partners = {pair.b: pair for pair in found.pairs}
     return Overview(
         heading=f"{len(found.names)} runs",
         columns=("run", "step", "spread", "MFU", "HFU", "largest loss", "against A"),
@@ -141,15 +141,12 @@ def _overview(found: Comparison) -> Overview:
     )
 
 
-_Key = tuple[int, int | None, int | None, ComparedRun]
+_Partners = Mapping[ComparedRun, PairComparison]
+"""A run -> the pair that holds it against the first."""
 
 
-def _key(run: ComparedRun) -> _Key:
-    return run.run, run.rank, run.device_index, run
-
-
-def _row(run: ComparedRun, partners: dict[_Key, PairComparison], *, with_place: bool) -> tuple[str, ...]:
-    pair = partners.get(_key(run))
+def _row(run: ComparedRun, partners: _Partners, *, with_place: bool) -> tuple[str, ...]:
+    pair = partners.get(run)
     loss = "-"
     if run.largest_loss is not None and run.largest_loss_fraction is not None:
         label = shown_text(cause_label(run.largest_loss), 24)
