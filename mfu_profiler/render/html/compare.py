@@ -11,7 +11,7 @@ from mfu_profiler.render.charts.difference import difference_figure
 from mfu_profiler.render.compare_page import ComparePage, compare_document
 from mfu_profiler.render.compare_rows import CAUSE_COLUMNS, ChangeTable
 from mfu_profiler.render.html.document import document
-from mfu_profiler.render.names import fitted_names
+from mfu_profiler.render.names import fitted, fitted_names
 from mfu_profiler.version import __version__
 
 __all__ = ["render_comparison_html"]
@@ -47,7 +47,11 @@ def _fitted(page: ComparePage) -> ComparePage:
     """The page with the names of its tables cut to what a column holds."""
 
     def cut(table: ChangeTable) -> ChangeTable:
-        names = fitted_names([line.name for line in table.lines], _NAME_WIDTH)
+        names = [line.name for line in table.lines]
+        if table.kind == "op":  # ops of one name differ by their shapes; kernels need a number
+            names = [fitted(name, _NAME_WIDTH) for name in names]
+        else:
+            names = fitted_names(names, _NAME_WIDTH)
         lines = tuple(replace(line, name=name) for line, name in zip(table.lines, names, strict=True))
         return replace(table, lines=lines)
 
