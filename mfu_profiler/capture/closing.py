@@ -7,13 +7,14 @@ import time
 
 from mfu_profiler.capture.course import Course
 from mfu_profiler.capture.live_rate import LiveRate, utilization_fraction
+from mfu_profiler.capture.profile.outcome import Outcome
 from mfu_profiler.units import count_text, percent_text, time_text
 
 __all__ = ["closing_line"]
 
 
 def closing_line(course: Course) -> str:
-    """Steps, their time, MFU over the whole run, pauses, and where the trace is."""
+    """Steps, their time, MFU over the whole run, pauses, and where page and trace are."""
     if course.window is None and not course.times.count:
         return "mfu_profiler: no step was seen: no optimizer of this process stepped"
     wall_s = (time.time_ns() - course.started_ns) / 1e9
@@ -29,10 +30,14 @@ def closing_line(course: Course) -> str:
     pauses = _pauses(course, wall_s)
     if pauses:
         parts.append(f"pauses: {pauses} of wall time")
-    path = course.outcome.trace_path if course.outcome is not None else None
-    if path is not None:
-        parts.append(f"trace: {path}")
+    parts += _places(course.outcome) if course.outcome is not None else []
     return f"mfu_profiler: {'; '.join(parts)}"
+
+
+def _places(outcome: Outcome) -> list[str]:
+    """Where the trace is, and the page where there is one."""
+    trace, page = outcome.trace_path, outcome.page_path
+    return [f"{name}: {path}" for name, path in (("page", page), ("trace", trace)) if path is not None]
 
 
 def _pauses(course: Course, wall_s: float) -> str:

@@ -4,8 +4,9 @@
 
     training process          │ Popen: python -m mfu_profiler finish-live ...
       raw .json + live .json ─┼──> splice, compress, rename        (trace.json.gz)
-      waiter thread           │    analyse, write JSON             (report.json)
+      waiter thread           │    analyse, write JSON and page    (report.json, report.html)
       prints the report  <────┼─── report as text on its stdout
+                              │    draw pictures for TensorBoard
 """
 
 from __future__ import annotations
@@ -55,6 +56,16 @@ class TraceFiles:
         return self.folder / f"{self.stem}.report.json"
 
     @property
+    def page(self) -> Path:
+        """The report as a page."""
+        return self.folder / f"{self.stem}.report.html"
+
+    @property
+    def tensorboard(self) -> Path:
+        """A folder of its own: TensorBoard takes all event files of one folder for one run."""
+        return self.folder / self.stem
+
+    @property
     def raw(self) -> Path:
         """What torch exported."""
         return self.folder / f".{self.stem}.raw.json"
@@ -69,12 +80,20 @@ class Finisher:
     """Writes the trace and makes the report in another process; ``wait`` for it when it is needed."""
 
     def __init__(
-        self, files: TraceFiles, *, wants_report: bool, tensorboard: Path | None, show: Callable[[str], None]
+        self, files: TraceFiles, *, wants_report: bool, wants_views: bool, show: Callable[[str], None]
     ) -> None:
-        """Args: show: called with the report's text, in a thread of its own."""
+        """Start nothing yet.
+
+        Args:
+            files: where all goes.
+            wants_report: as JSON and as text.
+            wants_views: the report also as a page and for TensorBoard.
+            show: called with the report's text, in a thread of its own.
+
+        """
         self._files = files
         self._wants_report = wants_report
-        self._tensorboard = tensorboard
+        self._wants_views = wants_report and wants_views
         self._show = show
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[str] | None = None
@@ -128,15 +147,20 @@ class Finisher:
         command += [str(files.raw), str(files.live), str(files.trace)]
         if self._wants_report:
             command += ["--json", str(files.report)]
-            if self._tensorboard is not None:
-                command += ["--tensorboard", str(self._tensorboard)]
+        if self._wants_views:
+            command += ["--html", str(files.page), "--tensorboard", str(files.tensorboard)]
         return command
 
     def _listen(self, live: Mapping[str, Any]) -> None:
         process = self._process
         assert process is not None
         text, errors = process.communicate()
-        if process.returncode != 0:
+        if process.returncode != 0 and self._wants_report and self._files.report.exists():
+            warn(
+                "the report is there, but not all of its views: their process ended with %d",
+                process.returncode,
+            )
+        elif process.returncode != 0:
             self._write_here(live)
             self._fail(errors.strip()[-_LONGEST_ERROR:] or f"its process ended with {process.returncode}")
         elif errors.strip():

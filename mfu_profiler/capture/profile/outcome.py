@@ -29,13 +29,10 @@ class Outcome:
         self._mode = settings.report
         self._live: Mapping[str, Any] | None = None
         self._report: Report | None = None
-        wants_report = settings.report != "never"
-        # A folder of its own: TensorBoard takes all event files of one folder for one run.
-        tensorboard = files.folder / files.stem if settings.out is not None and wants_report else None
         self._finisher = Finisher(
             files,
-            wants_report=wants_report,
-            tensorboard=tensorboard,
+            wants_report=settings.report != "never",
+            wants_views=settings.out is not None,
             show=(lambda text: show(f"\n{text}")) if is_shown else (lambda text: None),
         )
         self._is_started = False
@@ -69,6 +66,11 @@ class Outcome:
         if self._is_started and not self._files.trace.exists():
             self._finisher.wait(LONGEST_WAIT_S)
         return self._files.trace if self._files.trace.exists() else None
+
+    @property
+    def page_path(self) -> Path | None:
+        """The report as a page, where it is written."""
+        return self._files.page if self._files.page.exists() else None
 
     @property
     def report(self) -> Report | None:
