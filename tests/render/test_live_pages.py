@@ -216,7 +216,7 @@ def test_what_fixes_give_back_is_said_alone_and_one_after_the_other(renderer: st
     text = words(TEXTS[renderer]([report]))
     assert "at best, alone: step 150 ms → 100 ms, MFU 28.1 % → 42.1 %" in text
     assert (
-        "one after the other, at best: now 150 ms (28.1 %) → with 1 100 ms (42.1 %) → and 2 80.0 ms" in text
+        "one after the other, at best: now 150 ms (28.1 %) → with 1: 100 ms (42.1 %) → and 2: 80.0 ms" in text
     )
     assert "one after" not in words(TEXTS[renderer]([replace(report, ladder=ladder[:1])]))
 

@@ -63,7 +63,13 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_with_units_kept,
     )
+
+
+def _with_units_kept(value: Any) -> Any:
+    """Text in which no line breaks before a percent sign; what is marked up already stays as it is."""
+    return value.replace(" %", "\u00a0%") if type(value) is str else value
 
 
 @lru_cache(maxsize=4)
