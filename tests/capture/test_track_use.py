@@ -20,13 +20,14 @@ from mfu_profiler.errors import OptionError
 from .training import MLP_FLOP, QUICK, STEPS, Mlp, mlp_training
 
 LOUD = {**QUICK, "quiet": False}
+ALL = [".pt.trace.json.gz", ".report.html", ".report.json"]
+"""Kinds of files that a run leaves in its folder."""
 
 
 def written(folder: Path) -> list[str]:
     """Kinds of files, hidden ones too."""
-    endings = (".pt.trace.json.gz", ".report.json")
     return sorted(
-        next((ending for ending in endings if path.name.endswith(ending)), path.name)
+        next((ending for ending in ALL if path.name.endswith(ending)), path.name)
         for path in folder.glob("*")
         if path.is_file()
     )
@@ -50,7 +51,8 @@ def test_what_is_printed_is_the_report_and_one_closing_line_on_stderr(
     assert any(line.lstrip().startswith("MFU") for line in lines[:-1])
     assert lines[-1].startswith("mfu_profiler: 10 steps in ")
     assert re.search(r"; \S+ [µm]s each \(mean\); MFU \S+ % over the run; pauses: profiling ", lines[-1])
-    assert lines[-1].endswith(f"; trace: {run.trace_path}")
+    page = str(run.trace_path).replace(".pt.trace.json.gz", ".report.html")
+    assert lines[-1].endswith(f"; page: {page}; trace: {run.trace_path}")
     assert len([line for line in lines if line.startswith("mfu_profiler: ")]) == 1
 
 
@@ -70,7 +72,7 @@ def test_the_report_comes_now_while_training_goes_on(tmp_path: Path) -> None:
             step()
         step()
         assert run.report is not None, "waited for"
-        assert written(tmp_path) == [".pt.trace.json.gz", ".report.json"]
+        assert written(tmp_path) == ALL
         step()
 
 
@@ -82,7 +84,7 @@ def test_the_report_comes_at_the_exit_where_that_is_asked(tmp_path: Path) -> Non
         assert run.report is None
         assert not list(tmp_path.glob("*.gz"))
     assert run.report is not None
-    assert written(tmp_path) == [".pt.trace.json.gz", ".report.json"]
+    assert written(tmp_path) == ALL
 
 
 def test_the_report_never_comes_where_that_is_asked_but_the_trace_does(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_a_decorated_function_returns_what_it_returned_and_each_call_is_a_run(tm
 
     assert (train.__name__, train.__doc__) == ("train", "Trains.")
     assert [train(3, name="short"), train(STEPS, name="long")] == ["short 3", "long 10"]
-    assert written(tmp_path) == 2 * [".pt.trace.json.gz"] + 2 * [".report.json"]
+    assert written(tmp_path) == sorted(2 * ALL)
 
 
 def test_start_and_stop_span_the_cells_of_a_notebook(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_start_and_stop_span_the_cells_of_a_notebook(tmp_path: Path) -> None:
     run.stop()
     assert run.report is not None and run.report.steps.unprofiled_count == 2
     run.stop()  # a cell that is run twice
-    assert written(tmp_path) == [".pt.trace.json.gz", ".report.json"]
+    assert written(tmp_path) == ALL
 
 
 def test_a_run_can_be_started_again_after_its_stop(tmp_path: Path) -> None:
