@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mfu_profiler.cli.delivery import delivered
 from mfu_profiler.cli.inputs import STDIN, read_reports
-from mfu_profiler.cli.limits import fraction_of, gate_status
-from mfu_profiler.cli.output import (
-    Target,
-    check_targets,
-    print_text,
-    stdout_color,
-    terminal_width,
-    write_target,
-)
+from mfu_profiler.cli.limits import fraction_of
+from mfu_profiler.cli.output import Target, check_targets
 from mfu_profiler.errors import OptionError
 
 if TYPE_CHECKING:
@@ -69,7 +62,13 @@ def compare(
 
     found = comparison([(path, read_reports(path, "compare")) for path in runs])
     results = () if limit is None else regression_results(found, limit)
-    return _deliver(found, results, targets, force=force, top=top)
+    return delivered(
+        targets,
+        lambda form: _rendered(form, found, results, top),
+        lambda color, width: _page(found, results, color, width, top),
+        results,
+        force=force,
+    )
 
 
 def _check_runs(runs: Sequence[str]) -> None:
@@ -97,35 +96,6 @@ def _limit(text: str | None, junit: str | None) -> float | None:
     return limit
 
 
-def _deliver(
-    found: Comparison,
-    results: Sequence[GateResult],
-    targets: Sequence[Target],
-    *,
-    force: bool,
-    top: int,
-) -> int:
-    """Files first, since a reader of stdout may leave; one that fails does not cost the page.
-
-    Returns the gate's exit status, whose reasons come last.
-    """
-    failure: OptionError | None = None
-    for target in targets:
-        try:
-            write_target(target, _rendered(target.format, found, results, top), force=force)
-        except OptionError as error:
-            failure = error
-    if not any(target.is_stdout for target in targets):
-        from mfu_profiler.render.compare_view import render_comparison
-
-        color, width = stdout_color(os.environ), terminal_width()
-        print_text(render_comparison(found, results, color=color, width=width, top=top))
-    status = gate_status(results)
-    if failure is not None:
-        raise failure
-    return status
-
-
 def _rendered(form: str, found: Comparison, results: Sequence[GateResult], top: int) -> str:
     if form == "junit":
         from mfu_profiler.render.junit import render_junit
@@ -142,3 +112,9 @@ def _rendered(form: str, found: Comparison, results: Sequence[GateResult], top: 
     from mfu_profiler.render.compare_view import render_comparison_json
 
     return render_comparison_json(found)
+
+
+def _page(found: Comparison, results: Sequence[GateResult], color: bool, width: int, top: int) -> str:
+    from mfu_profiler.render.compare_view import render_comparison
+
+    return render_comparison(found, results, color=color, width=width, top=top)

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from mfu_profiler.cli.delivery import delivered
 from mfu_profiler.cli.inputs import read_saved_reports
-from mfu_profiler.cli.limits import gate_status, limits_of
-from mfu_profiler.cli.output import (
-    Target,
-    check_targets,
-    print_text,
-    stdout_color,
-    terminal_width,
-    write_target,
-)
+from mfu_profiler.cli.limits import limits_of
+from mfu_profiler.cli.output import Target, check_targets
 from mfu_profiler.errors import OptionError
 
 if TYPE_CHECKING:
@@ -128,7 +121,14 @@ def report(
         windows=windows.value,
         max_bytes=max_bytes,
     )
-    return _deliver(reports, gate_results(reports, limits), wanted, force=force, top=top)
+    results = gate_results(reports, limits)
+    return delivered(
+        wanted,
+        lambda form: _rendered(form, reports, results, top),
+        lambda color, width: _page(reports, color, width, top),
+        results,
+        force=force,
+    )
 
 
 def _saved(context: typer.Context, path: str, max_bytes: int | None) -> tuple[Report, ...] | None:
@@ -158,32 +158,6 @@ def _analyzed(path: str, **options: Any) -> tuple[Report, ...]:
         return analyze_all(path, progress=progress, **options)
 
 
-def _deliver(
-    reports: Sequence[Report],
-    results: Sequence[GateResult],
-    targets: Sequence[Target],
-    *,
-    force: bool,
-    top: int,
-) -> int:
-    """Files first, since a reader of stdout may leave; one that fails does not cost the terminal report.
-
-    Returns the gate's exit status, whose reasons come last.
-    """
-    failure: OptionError | None = None
-    for target in targets:
-        try:
-            write_target(target, _rendered(target.format, reports, results, top), force=force)
-        except OptionError as error:
-            failure = error
-    if not any(target.is_stdout for target in targets):
-        _print_report(reports, top)
-    status = gate_status(results)
-    if failure is not None:
-        raise failure
-    return status
-
-
 def _check_number(option: str, value: float | None, unit: str, most: float = math.inf) -> None:
     if value is None:
         return
@@ -207,7 +181,7 @@ def _rendered(form: str, reports: Sequence[Report], results: Sequence[GateResult
     return render_json(reports) if form == "json" else render_markdown(reports, top=top)
 
 
-def _print_report(reports: Sequence[Report], top: int) -> None:
+def _page(reports: Sequence[Report], color: bool, width: int, top: int) -> str:
     from mfu_profiler.render import render_terminal
 
-    print_text(render_terminal(reports, color=stdout_color(os.environ), width=terminal_width(), top=top))
+    return render_terminal(reports, color=color, width=width, top=top)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
 
+from mfu_profiler.cli.delivery import delivered
 from mfu_profiler.cli.inputs import STDIN, read_reports
-from mfu_profiler.cli.output import (
-    Target,
-    check_targets,
-    print_text,
-    stdout_color,
-    terminal_width,
-    write_target,
-)
+from mfu_profiler.cli.output import Target, check_targets
 from mfu_profiler.errors import OptionError
 
 __all__ = ["verify"]
@@ -28,15 +21,14 @@ def verify(
     after: Annotated[str, typer.Argument(metavar="AFTER", help="The same of the run after it.")],
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write JSON; - prints it instead.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
-) -> None:
+) -> int:
     """Check a prediction: which finding was fixed, the step time predicted, the one achieved, the error.
 
     Traces are read as `report` reads them; where that needs options, give the JSON it makes with them.
     """
     if before == after == STDIN:
         raise OptionError("only one of BEFORE and AFTER can be standard input", "name a file for the other")
-    target = Target("json", json)
-    wanted = [target] if json is not None else []
+    wanted = [Target("json", json)] if json is not None else []
     for path in (before, after):
         check_targets(wanted, trace=path, force=force)
 
@@ -44,7 +36,9 @@ def verify(
     from mfu_profiler.render.verify_view import render_verification, render_verification_json
 
     found = verifications(read_reports(before, "verify"), read_reports(after, "verify"))
-    if json is not None:
-        write_target(target, render_verification_json(found), force=force)
-    if not target.is_stdout:
-        print_text(render_verification(found, color=stdout_color(os.environ), width=terminal_width()))
+    return delivered(
+        wanted,
+        lambda _: render_verification_json(found),
+        lambda color, width: render_verification(found, color=color, width=width),
+        force=force,
+    )
