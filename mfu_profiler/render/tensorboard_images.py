@@ -23,6 +23,9 @@ __all__ = ["IMAGES", "render_tensorboard_images"]
 
 IMAGES = ("waterfall", "steps", "timeline")
 """Of the charts, those that say something without a pointer over them."""
+_SCALE = 1.0
+"""Pixels as TensorBoard shows them in "actual size": twice as many would not fit beside its side bar, and its
+thumbnails leave pixels out, whatever the size."""
 _FOR_A_POINTER = " Drag over the upper strip to zoom."
 """Said by the timeline's caption; of no use beside a picture."""
 
@@ -50,7 +53,7 @@ def _value(name: str, figure: Figure) -> Any:
     from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
     from tensorboard.plugins.image import metadata
 
-    png = figure.to_png()
+    png = figure.to_png(_SCALE)
     width, height = struct.unpack(">II", png[16:24])  # PNG, section 11.2.1: the header comes first
     content = [str(width).encode(), str(height).encode(), png]
     length = tensor_shape_pb2.TensorShapeProto.Dim(size=len(content))
