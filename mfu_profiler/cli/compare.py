@@ -14,7 +14,7 @@ from mfu_profiler.cli.output import Target, check_targets
 from mfu_profiler.errors import OptionError
 
 if TYPE_CHECKING:
-    from mfu_profiler.analysis.comparison import Comparison
+    from mfu_profiler.analysis.comparing.comparison import Comparison
     from mfu_profiler.analysis.gate import GateResult
 
 __all__ = ["compare"]
@@ -57,8 +57,8 @@ def compare(
     for path in runs:
         check_targets(targets, trace=path, force=force)
 
-    from mfu_profiler.analysis.compare import comparison
-    from mfu_profiler.analysis.compare_gate import regression_results
+    from mfu_profiler.analysis.comparing.compare import comparison
+    from mfu_profiler.analysis.comparing.gate import regression_results
 
     found = comparison([(path, read_reports(path, "compare")) for path in runs])
     results = () if limit is None else regression_results(found, limit)
@@ -106,15 +106,15 @@ def _rendered(form: str, found: Comparison, results: Sequence[GateResult], top: 
 
         return render_comparison_html(found, results)
     if form == "markdown":
-        from mfu_profiler.render.compare_markdown import render_comparison_markdown
+        from mfu_profiler.render.comparing.markdown import render_comparison_markdown
 
         return render_comparison_markdown(found, results, top=top)
-    from mfu_profiler.render.compare_view import render_comparison_json
+    from mfu_profiler.render.comparing.view import render_comparison_json
 
     return render_comparison_json(found)
 
 
 def _page(found: Comparison, results: Sequence[GateResult], color: bool, width: int, top: int) -> str:
-    from mfu_profiler.render.compare_view import render_comparison
+    from mfu_profiler.render.comparing.view import render_comparison
 
     return render_comparison(found, results, color=color, width=width, top=top)

@@ -32,7 +32,7 @@ def verify(
     for path in (before, after):
         check_targets(wanted, trace=path, force=force)
 
-    from mfu_profiler.analysis.verify import verifications
+    from mfu_profiler.analysis.verifying.verify import verifications
     from mfu_profiler.render.verify_view import render_verification, render_verification_json
 
     found = verifications(read_reports(before, "verify"), read_reports(after, "verify"))

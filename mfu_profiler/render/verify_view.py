@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mfu_profiler.analysis.verification import SCHEMA_VERSION, FindingChange, RunInfo, Verification
+from mfu_profiler.analysis.verifying.verification import SCHEMA_VERSION, FindingChange, RunInfo, Verification
 from mfu_profiler.render.causes import cause_words
 from mfu_profiler.render.console import LEAST_WIDTH, new_console, written_text
 from mfu_profiler.render.console_parts import GAP, facts_table, print_heading

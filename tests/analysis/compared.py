@@ -6,8 +6,8 @@ from dataclasses import replace
 from math import sqrt
 from typing import Any
 
-from mfu_profiler.analysis.compare import comparison
-from mfu_profiler.analysis.comparison import Comparison, PairComparison
+from mfu_profiler.analysis.comparing.compare import comparison
+from mfu_profiler.analysis.comparing.comparison import Comparison, PairComparison
 from mfu_profiler.analysis.report import Report
 from tests.render.sample import resnet, waterfall
 

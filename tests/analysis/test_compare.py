@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfu_profiler.analysis.compare import comparison, run_label
-from mfu_profiler.analysis.comparison import PairComparison
+from mfu_profiler.analysis.comparing.compare import comparison, run_label
+from mfu_profiler.analysis.comparing.comparison import PairComparison
 from mfu_profiler.analysis.report import Finding, OpRow, Report
 from mfu_profiler.analysis.tables import MOST_ROWS
 from mfu_profiler.errors import SeveralReportsError

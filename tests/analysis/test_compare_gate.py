@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mfu_profiler.analysis.compare import comparison
-from mfu_profiler.analysis.compare_gate import regression_results
+from mfu_profiler.analysis.comparing.compare import comparison
+from mfu_profiler.analysis.comparing.gate import regression_results
 from mfu_profiler.analysis.report import Report
 
 from .compared import ranks_of, run

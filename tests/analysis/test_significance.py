@@ -7,7 +7,7 @@ from math import gamma, pi, sqrt
 import numpy as np
 import pytest
 
-from mfu_profiler.analysis.significance import noise_s, t_quantile
+from mfu_profiler.analysis.comparing.significance import noise_s, t_quantile
 
 from .compared import live, pair, run
 

@@ -17,8 +17,8 @@ from mfu_profiler.analysis.report import (
     WaterfallRow,
 )
 from mfu_profiler.analysis.saved import is_saved_report, saved_reports
-from mfu_profiler.analysis.verification import GrownCause, Verification
-from mfu_profiler.analysis.verify import verification, verifications
+from mfu_profiler.analysis.verifying.verification import GrownCause, Verification
+from mfu_profiler.analysis.verifying.verify import verification, verifications
 from mfu_profiler.errors import SeveralReportsError, TraceFormatError
 from mfu_profiler.render import render_json
 from tests.render.sample import SAMPLES, ranks, resnet

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mfu_profiler.analysis.compare import comparison
-from mfu_profiler.analysis.comparison import PairComparison
+from mfu_profiler.analysis.comparing.compare import comparison
+from mfu_profiler.analysis.comparing.comparison import PairComparison
 from mfu_profiler.analysis.saved import saved_reports
-from mfu_profiler.render.compare_words import headline_sentence
+from mfu_profiler.render.comparing.words import headline_sentence
 
 from .test_fixes import TINY_TO_FIXED, report
 

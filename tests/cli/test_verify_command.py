@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from mfu_profiler.analysis.report import Report
-from mfu_profiler.analysis.verify import verifications
+from mfu_profiler.analysis.verifying.verify import verifications
 from mfu_profiler.cli.main import main
 from mfu_profiler.render import render_json
 from mfu_profiler.render.verify_view import render_verification, render_verification_json

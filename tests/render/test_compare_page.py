@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mfu_profiler.analysis.compare import comparison
+from mfu_profiler.analysis.comparing.compare import comparison
 from mfu_profiler.analysis.report import Report
 from mfu_profiler.analysis.tables import MOST_ROWS
-from mfu_profiler.render.compare_page import ComparePage, compare_document
-from mfu_profiler.render.compare_view import render_comparison
+from mfu_profiler.render.comparing.page import ComparePage, compare_document
+from mfu_profiler.render.comparing.view import render_comparison
 from tests.analysis.compared import found_of, rows, run
 from tests.analysis.real import real_report
 from tests.render.sample import SAMPLES, cpu, kernel, ranks, resnet

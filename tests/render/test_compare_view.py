@@ -12,13 +12,13 @@ from markdown_it import MarkdownIt
 from rich.cells import cell_len
 from rich.text import Text
 
-from mfu_profiler.analysis.compare import comparison
-from mfu_profiler.analysis.compare_gate import regression_results
-from mfu_profiler.analysis.comparison import Comparison
+from mfu_profiler.analysis.comparing.compare import comparison
+from mfu_profiler.analysis.comparing.comparison import Comparison
+from mfu_profiler.analysis.comparing.gate import regression_results
 from mfu_profiler.analysis.report import Report
-from mfu_profiler.render.compare_markdown import render_comparison_markdown
-from mfu_profiler.render.compare_page import compare_document
-from mfu_profiler.render.compare_view import render_comparison, render_comparison_json
+from mfu_profiler.render.comparing.markdown import render_comparison_markdown
+from mfu_profiler.render.comparing.page import compare_document
+from mfu_profiler.render.comparing.view import render_comparison, render_comparison_json
 from tests.analysis.compared import found_of, pair, rows, run
 from tests.render.sample import HOSTILE_NAME, LONG_NAME, SAMPLES, hostile, resnet
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mfu_profiler.analysis import analyze_all
-from mfu_profiler.analysis.compare import comparison
+from mfu_profiler.analysis.comparing.compare import comparison
 from mfu_profiler.analysis.gate import GateResult
 from mfu_profiler.analysis.report import Report
 from mfu_profiler.render.charts.difference import difference_figure

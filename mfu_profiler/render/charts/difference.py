@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mfu_profiler.analysis.comparison import CauseChange, PairComparison
+from mfu_profiler.analysis.comparing.comparison import CauseChange, PairComparison
 from mfu_profiler.render.charts.figure import SCHEMA, Figure, Spec
-from mfu_profiler.render.compare_words import cause_label, headline_sentence
+from mfu_profiler.render.comparing.words import cause_label, headline_sentence
 from mfu_profiler.render.names import shown_text
 from mfu_profiler.units import time_text
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mfu_profiler.analysis.comparison import Comparison
+from mfu_profiler.analysis.comparing.comparison import Comparison
 from mfu_profiler.analysis.gate import GateResult
 from mfu_profiler.render.charts.difference import difference_figure
-from mfu_profiler.render.compare_page import ComparePage, compare_document
-from mfu_profiler.render.compare_rows import CAUSE_COLUMNS, ChangeTable
+from mfu_profiler.render.comparing.page import ComparePage, compare_document
+from mfu_profiler.render.comparing.rows import CAUSE_COLUMNS, ChangeTable
 from mfu_profiler.render.html.document import document
 from mfu_profiler.render.names import fitted, fitted_names
 from mfu_profiler.version import __version__

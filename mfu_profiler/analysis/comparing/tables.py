@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from mfu_profiler.analysis.comparison import ChangeFate, TableChange
+from mfu_profiler.analysis.comparing.comparison import ChangeFate, TableChange
 from mfu_profiler.analysis.report import Report
 from mfu_profiler.analysis.tables import MOST_ROWS
 

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mfu_profiler.analysis.compare_causes import cause_changes, causes_unknown_because, largest_loss
-from mfu_profiler.analysis.compare_settings import finding_fates, setting_changes
-from mfu_profiler.analysis.compare_tables import kernel_changes, op_changes
-from mfu_profiler.analysis.comparison import (
+from mfu_profiler.analysis.comparing.causes import cause_changes, causes_unknown_because, largest_loss
+from mfu_profiler.analysis.comparing.comparison import (
     SCHEMA_VERSION,
     ComparedRun,
     Comparison,
@@ -23,11 +21,13 @@ from mfu_profiler.analysis.comparison import (
     PairComparison,
     Verdict,
 )
-from mfu_profiler.analysis.matching import matched
+from mfu_profiler.analysis.comparing.matching import matched
+from mfu_profiler.analysis.comparing.sameness import differing_device, work_ratio
+from mfu_profiler.analysis.comparing.settings import finding_fates, setting_changes
+from mfu_profiler.analysis.comparing.significance import noise_s
+from mfu_profiler.analysis.comparing.step_times import step_time
+from mfu_profiler.analysis.comparing.tables import kernel_changes, op_changes
 from mfu_profiler.analysis.report import Report
-from mfu_profiler.analysis.sameness import differing_device, work_ratio
-from mfu_profiler.analysis.significance import noise_s
-from mfu_profiler.analysis.step_times import step_time
 from mfu_profiler.analysis.tables import MOST_ROWS
 
 __all__ = ["comparison", "pair_comparison", "run_label"]

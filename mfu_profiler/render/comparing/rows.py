@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mfu_profiler.analysis.comparison import CauseChange, PairComparison, TableChange
-from mfu_profiler.render.compare_words import cause_label, signed_time
+from mfu_profiler.analysis.comparing.comparison import CauseChange, PairComparison, TableChange
+from mfu_profiler.render.comparing.words import cause_label, signed_time
 from mfu_profiler.render.names import short_name, shown_text
 from mfu_profiler.units import count_text, percent_text, points_text, time_text
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mfu_profiler.analysis.comparison import Comparison
+from mfu_profiler.analysis.comparing.comparison import Comparison
 from mfu_profiler.analysis.gate import GateResult
-from mfu_profiler.render.compare_page import ComparePage, compare_document
-from mfu_profiler.render.compare_rows import CAUSE_COLUMNS, ChangeTable
+from mfu_profiler.render.comparing.page import ComparePage, compare_document
+from mfu_profiler.render.comparing.rows import CAUSE_COLUMNS, ChangeTable
 from mfu_profiler.render.markdown import code_span, escaped
 from mfu_profiler.render.names import fitted, fitted_names, shown_text
 from mfu_profiler.render.page import Fact

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from mfu_profiler.analysis.comparison import FindingFate, SettingChange
+from mfu_profiler.analysis.comparing.comparison import FindingFate, SettingChange
+from mfu_profiler.analysis.comparing.sameness import work_ratio
 from mfu_profiler.analysis.report import Report
-from mfu_profiler.analysis.sameness import work_ratio
 from mfu_profiler.units import clock_text, count_text, flop_rate_text, flop_text, power_text
 
 __all__ = ["finding_fates", "setting_changes"]

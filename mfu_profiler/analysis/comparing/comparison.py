@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mfu_profiler.analysis.step_times import StepTime
+from mfu_profiler.analysis.comparing.step_times import StepTime
 
 __all__ = [
     "REST",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import sqrt
 
+from mfu_profiler.analysis.comparing.sameness import SAME_FRACTION, differing_device, has_low_coverage
 from mfu_profiler.analysis.report import Report
-from mfu_profiler.analysis.sameness import SAME_FRACTION, differing_device, has_low_coverage
-from mfu_profiler.analysis.verification import FindingChange
-from mfu_profiler.analysis.verify_shares import NOTABLE_STEP_FRACTION
+from mfu_profiler.analysis.verifying.shares import NOTABLE_STEP_FRACTION
+from mfu_profiler.analysis.verifying.verification import FindingChange
 from mfu_profiler.units import clock_text, flop_rate_text, flop_text, percent_text, time_text
 
 __all__ = ["notes"]

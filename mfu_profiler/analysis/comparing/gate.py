@@ -5,8 +5,8 @@ What may be noise passes. What cannot be judged does not, nor does a difference 
 
 from __future__ import annotations
 
-from mfu_profiler.analysis.compare import run_label
-from mfu_profiler.analysis.comparison import ComparedRun, Comparison, NotCompared, PairComparison
+from mfu_profiler.analysis.comparing.compare import run_label
+from mfu_profiler.analysis.comparing.comparison import ComparedRun, Comparison, NotCompared, PairComparison
 from mfu_profiler.analysis.gate import GateResult
 from mfu_profiler.units import time_text
 

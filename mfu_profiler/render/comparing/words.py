@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from mfu_profiler.analysis.comparison import REST, CauseChange, ComparedRun, PairComparison, Verdict
+from mfu_profiler.analysis.comparing.comparison import REST, CauseChange, ComparedRun, PairComparison, Verdict
 from mfu_profiler.render.causes import cause_words
 from mfu_profiler.render.names import shown_text
 from mfu_profiler.render.page import Fact

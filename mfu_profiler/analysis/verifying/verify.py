@@ -14,18 +14,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mfu_profiler.analysis.matching import matched
+from mfu_profiler.analysis.comparing.matching import matched
+from mfu_profiler.analysis.comparing.sameness import differing_device, work_ratio
+from mfu_profiler.analysis.comparing.step_times import StepTime, step_time
 from mfu_profiler.analysis.report import Finding, Report
-from mfu_profiler.analysis.sameness import differing_device, work_ratio
-from mfu_profiler.analysis.step_times import StepTime, step_time
-from mfu_profiler.analysis.verification import SCHEMA_VERSION, Fate, FindingChange, RunInfo, Verification
-from mfu_profiler.analysis.verify_notes import notes
-from mfu_profiler.analysis.verify_shares import (
+from mfu_profiler.analysis.verifying.notes import notes
+from mfu_profiler.analysis.verifying.shares import (
     NOTABLE_STEP_FRACTION,
     grown_causes,
     most_time,
     share_of,
     time_of,
+)
+from mfu_profiler.analysis.verifying.verification import (
+    SCHEMA_VERSION,
+    Fate,
+    FindingChange,
+    RunInfo,
+    Verification,
 )
 
 __all__ = ["verification", "verifications"]

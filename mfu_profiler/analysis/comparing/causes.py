@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import fsum
 
-from mfu_profiler.analysis.comparison import REST, CauseChange
+from mfu_profiler.analysis.comparing.comparison import REST, CauseChange
 from mfu_profiler.analysis.report import PARTS, Report
 
 __all__ = ["cause_changes", "causes_unknown_because", "largest_loss"]

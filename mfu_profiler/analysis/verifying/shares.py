@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from mfu_profiler.analysis.findings.thresholds import LEAST_SHARE
 from mfu_profiler.analysis.report import Report
-from mfu_profiler.analysis.verification import GrownCause
+from mfu_profiler.analysis.verifying.verification import GrownCause
 
 __all__ = ["NOTABLE_STEP_FRACTION", "grown_causes", "most_time", "share_of", "time_of"]
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mfu_profiler.analysis.comparison import Comparison
+from mfu_profiler.analysis.comparing.comparison import Comparison
 from mfu_profiler.analysis.gate import GateResult
-from mfu_profiler.render.compare_page import CompareDocument, ComparePage, compare_document
-from mfu_profiler.render.compare_rows import CAUSE_COLUMNS, CauseLine, ChangeLine, ChangeTable
+from mfu_profiler.render.comparing.page import CompareDocument, ComparePage, compare_document
+from mfu_profiler.render.comparing.rows import CAUSE_COLUMNS, CauseLine, ChangeLine, ChangeTable
 from mfu_profiler.render.console import LEAST_WIDTH, new_console, written_text
 from mfu_profiler.render.console_parts import GAP, facts_table, print_heading
 from mfu_profiler.render.names import fitted, fitted_names

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mfu_profiler.analysis.compare import run_label
-from mfu_profiler.analysis.comparison import ComparedRun, Comparison, PairComparison
+from mfu_profiler.analysis.comparing.compare import run_label
+from mfu_profiler.analysis.comparing.comparison import ComparedRun, Comparison, PairComparison
 from mfu_profiler.analysis.gate import GateResult
-from mfu_profiler.render.compare_rows import (
+from mfu_profiler.render.comparing.rows import (
     CauseLine,
     ChangeTable,
     cause_lines,
     causes_note,
     change_table,
 )
-from mfu_profiler.render.compare_words import (
+from mfu_profiler.render.comparing.words import (
     cause_label,
     change_text,
     headline_sentence,
