@@ -16,9 +16,11 @@ __all__ = [
     "flop_rate_column",
     "flop_rate_text",
     "flop_text",
+    "percent_beside",
     "percent_text",
     "points_text",
     "power_text",
+    "time_beside",
     "time_text",
 ]
 
@@ -26,6 +28,8 @@ _DECIMAL_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M
 _TIME_UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns"))
 _LEAST_PERCENT_DIGITS = 3
 """Below 0.001 % only the order of magnitude is said."""
+_MOST_DIGITS = 12
+"""Of a number beside a limit; more are noise of floating point."""
 _ABSURD = 999_999.5
 """From here on a number with its unit is beyond every machine; an exponent keeps it short."""
 _ROUNDS_UP_TO_ONE = 0.9995
@@ -43,6 +47,17 @@ def percent_text(fraction: float, digits: int = 1) -> str:
     if percent == 0:
         return f"{0:.{digits}f} %"
     return f"{'-' if percent < 0 else ''}<0.001 %"
+
+
+def percent_beside(fraction: float, limit: float | None = None) -> str:
+    """``0.35`` -> ``"35 %"``; beside a limit as many digits as show on which side of it the value is."""
+    return f"{_number_beside(100 * fraction, None if limit is None else 100 * limit)} %"
+
+
+def time_beside(seconds: float, limit: float | None = None) -> str:
+    """``0.12`` -> ``"120 ms"``; digits as of ``percent_beside``."""
+    scale, unit = (1, "s") if seconds >= 1 else (1000, "ms")
+    return f"{_number_beside(scale * seconds, None if limit is None else scale * limit)} {unit}"
 
 
 def points_text(fraction: float) -> str:
@@ -109,6 +124,17 @@ def power_text(watt: float) -> str:
     """``300.0`` -> ``"300 W"``."""
     is_plain = 9.95 <= watt < _ABSURD
     return f"{watt:,.0f} W" if is_plain else f"{_three_digits(watt)} W"
+
+
+def _number_beside(value: float, limit: float | None) -> str:
+    """All digits of a limit itself; three of a value, or as many as show on which side of its limit it is."""
+    if limit is None:
+        return f"{value:.{_MOST_DIGITS}g}"
+    for digits in range(3, _MOST_DIGITS):
+        shown = float(f"{value:.{digits}g}")
+        if (shown > limit, shown < limit) == (value > limit, value < limit):
+            return f"{shown:.{_MOST_DIGITS}g}"
+    return f"{value:.{_MOST_DIGITS}g}"
 
 
 def _with_prefix(value: float, unit: str) -> str:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from mfu_profiler.analysis.report import Report
 from mfu_profiler.errors import OptionError
+from mfu_profiler.units import percent_beside, time_beside
 
 __all__ = ["CAUSES", "GateResult", "Limits", "cause_name", "gate_results", "loss_fraction"]
 
@@ -52,8 +53,6 @@ _OF_COMPUTE = frozenset(
     }
 )
 """Known only where the MFU is: the waterfall then splits the compute time, otherwise it stands whole."""
-_MOST_DIGITS = 12
-"""Of a number; more are noise of floating point."""
 _NAME_OF = {codes[0].replace("_", "-"): name for name, codes in CAUSES.items() if len(codes) == 1}
 """The JSON form's ``idle_host`` is ``host-bound`` too."""
 
@@ -183,49 +182,30 @@ def _judges(limits: Limits) -> list[tuple[str, _Judge]]:
 def _mfu_verdict(least: float, report: Report) -> _Verdict:
     if report.mfu is None:
         because = report.mfu_unknown_because or "no reason is given"
-        return False, f"MFU is unknown (limit {_percent(least)}): {because}"
+        return False, f"MFU is unknown (limit {percent_beside(least)}): {because}"
     ok = report.mfu >= least
-    value = _percent(report.mfu, beside=least)
-    return ok, f"MFU {value} is {'not ' * ok}under the limit of {_percent(least)}"
+    value = percent_beside(report.mfu, least)
+    return ok, f"MFU {value} is {'not ' * ok}under the limit of {percent_beside(least)}"
 
 
 def _step_time_verdict(longest_s: float, report: Report) -> _Verdict:
     if report.step_time_s is None:
         because = report.partition_unknown_because or report.mfu_unknown_because or "no reason is given"
-        return False, f"the step time is unknown (limit {_time(longest_s)}): {because}"
+        return False, f"the step time is unknown (limit {time_beside(longest_s)}): {because}"
     ok = report.step_time_s <= longest_s
-    value = _time(report.step_time_s, beside=longest_s)
-    return ok, f"step time {value} is {'not ' * ok}over the limit of {_time(longest_s)}"
+    value = time_beside(report.step_time_s, longest_s)
+    return ok, f"step time {value} is {'not ' * ok}over the limit of {time_beside(longest_s)}"
 
 
 def _loss_verdict(cause: str, most: float, report: Report) -> _Verdict:
     fraction = loss_fraction(report, cause)
     if isinstance(fraction, str):
-        return False, f"{cause} is unknown (limit {_percent(most)}): {fraction}"
+        return False, f"{cause} is unknown (limit {percent_beside(most)}): {fraction}"
     ok = fraction <= most
-    return ok, f"{cause} {_percent(fraction, beside=most)} is {'not ' * ok}over the limit of {_percent(most)}"
-
-
-def _percent(fraction: float, *, beside: float | None = None) -> str:
-    """``0.35`` -> ``"35 %"``; see ``_number``."""
-    return f"{_number(100 * fraction, None if beside is None else 100 * beside)} %"
-
-
-def _time(seconds: float, *, beside: float | None = None) -> str:
-    """``0.12`` -> ``"120 ms"``; see ``_number``."""
-    scale, unit = (1, "s") if seconds >= 1 else (1000, "ms")
-    return f"{_number(scale * seconds, None if beside is None else scale * beside)} {unit}"
-
-
-def _number(value: float, limit: float | None) -> str:
-    """All digits of a limit; three of a value, or as many as show on which side of its limit it is."""
-    if limit is None:
-        return f"{value:.{_MOST_DIGITS}g}"
-    for digits in range(3, _MOST_DIGITS):
-        shown = float(f"{value:.{digits}g}")
-        if (shown > limit, shown < limit) == (value > limit, value < limit):
-            return f"{shown:.{_MOST_DIGITS}g}"
-    return f"{value:.{_MOST_DIGITS}g}"
+    return (
+        ok,
+        f"{cause} {percent_beside(fraction, most)} is {'not ' * ok}over the limit of {percent_beside(most)}",
+    )
 
 
 def _places(reports: Sequence[Report]) -> list[str]:

@@ -14,7 +14,7 @@ from mfu_profiler.render.names import fitted_names
 from mfu_profiler.render.page import Fact, Fix, KernelLine, Loss, Overview, Page
 from mfu_profiler.render.pages import overview, page
 
-__all__ = ["code_span", "escaped", "render_markdown"]
+__all__ = ["code_span", "escaped", "facts_list", "markdown_table", "render_markdown"]
 
 _BAR_WIDTH = 20
 _NAME_WIDTH = 80
@@ -67,7 +67,7 @@ def _inert(character: str) -> str:
 def _overview_blocks(summary: Overview) -> list[str]:
     heading = f"## {escaped(summary.heading)}"
     return (
-        [heading, _table(summary.columns, "r" * len(summary.columns), summary.rows)]
+        [heading, markdown_table(summary.columns, "r" * len(summary.columns), summary.rows)]
         if summary.rows
         else [heading]
     )
@@ -76,25 +76,26 @@ def _overview_blocks(summary: Overview) -> list[str]:
 def _page_blocks(content: Page) -> list[str]:
     losses = [_losses(content.losses)] if content.losses else []
     fixes = [_fixes(content.fixes)] if content.fixes else []
-    blocks = [f"## {escaped(content.heading)}", _facts(content.headline)]
+    blocks = [f"## {escaped(content.heading)}", facts_list(content.headline)]
     blocks += [f"### {escaped(content.losses_heading)}", *losses, *_note(content.losses_note)]
     if content.losses_details:
-        blocks.append(_facts(content.losses_details))
+        blocks.append(facts_list(content.losses_details))
     if content.fixes or content.fixes_note:
         blocks += [f"### {escaped(content.fixes_heading)}", *_note(content.fixes_aside), *fixes]
         blocks += [*_note(content.fixes_ladder), *_note(content.fixes_note)]
     if content.options:
-        blocks += [f"### {escaped(content.options_heading)}", _facts(content.options)]
+        blocks += [f"### {escaped(content.options_heading)}", facts_list(content.options)]
     if content.kernels:
         blocks += [f"### {escaped(content.kernels_heading)}", _kernels(content.kernels, content.rate_unit)]
-    return [*blocks, f"### {escaped(content.provenance_heading)}", _facts(content.provenance)]
+    return [*blocks, f"### {escaped(content.provenance_heading)}", facts_list(content.provenance)]
 
 
 def _note(note: str) -> list[str]:
     return [escaped(note)] if note else []
 
 
-def _facts(facts: Sequence[Fact]) -> str:
+def facts_list(facts: Sequence[Fact]) -> str:
+    """A list item for each, its label in bold."""
     return "\n".join(
         f"- **{escaped(fact.label)}**: {'<br>'.join(escaped(line) for line in fact.lines)}" for fact in facts
     )
@@ -106,7 +107,7 @@ def _losses(losses: Sequence[Loss]) -> str:
         (loss.label, bar(loss.fraction, full, _BAR_WIDTH), loss.percent, loss.time, loss.detail)
         for loss in losses
     )
-    return _table(("cause", "", "of the step", "time", ""), "llrrl", rows)
+    return markdown_table(("cause", "", "of the step", "time", ""), "llrrl", rows)
 
 
 def _fixes(fixes: Sequence[Fix]) -> str:
@@ -133,13 +134,21 @@ def _kernels(kernels: Sequence[KernelLine], unit: str) -> str:
         for name, kernel in zip(names, kernels, strict=True)
     )
     columns = ("kernel", "kind", "calls", "time", unit, "of peak", "called by")
-    return _table(columns, "llrrrrl", rows, raw=frozenset({0, 6}))
+    return markdown_table(columns, "llrrrrl", rows, raw=frozenset({0, 6}))
 
 
-def _table(
+def markdown_table(
     columns: Sequence[str], alignment: str, rows: Iterable[Sequence[str]], raw: frozenset[int] = frozenset()
 ) -> str:
-    """A table whose cells are escaped, except in the ``raw`` columns, which are Markdown already."""
+    """A table whose cells are escaped, except in the ``raw`` columns, which are Markdown already.
+
+    Args:
+        columns: its head.
+        alignment: ``l`` or ``r`` for each column.
+        rows: cells of each row.
+        raw: columns by number.
+
+    """
     lines = [_row(columns), _row(["---:" if side == "r" else "---" for side in alignment])]
     for row in rows:
         lines.append(_row([cell if index in raw else escaped(cell) for index, cell in enumerate(row)]))

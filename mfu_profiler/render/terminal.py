@@ -12,8 +12,9 @@ from rich.text import Text
 from mfu_profiler.analysis.report import Report
 from mfu_profiler.render.bars import bar
 from mfu_profiler.render.console import LEAST_WIDTH, new_console, written_text
+from mfu_profiler.render.console_parts import GAP, facts_table, print_heading
 from mfu_profiler.render.names import fitted, fitted_names
-from mfu_profiler.render.page import Fact, Fix, KernelLine, Loss, Overview, Page
+from mfu_profiler.render.page import Fix, KernelLine, Loss, Overview, Page
 from mfu_profiler.render.pages import overview, page
 
 __all__ = ["render_terminal"]
@@ -22,7 +23,6 @@ _BAR_WIDTH = 13
 _FULL_BAR_FRACTION = 0.2
 """A full bar is at least this share, so that the largest of small losses does not look large."""
 _INDENT = 2
-_GAP = 2
 _LEAST_NAME_WIDTH = 12
 
 
@@ -47,34 +47,28 @@ def render_terminal(reports: Sequence[Report], *, color: bool, width: int = 80, 
 
 def _print_page(console: Console, content: Page, *, with_heading: bool) -> None:
     if with_heading:
-        _print_heading(console, fitted(f"── {content.heading} ──", console.width))
-    console.print(_facts(content.headline, bold_labels=True))
-    _print_heading(console, content.losses_heading)
+        print_heading(console, fitted(f"── {content.heading} ──", console.width))
+    console.print(facts_table(content.headline, bold_labels=True))
+    print_heading(console, content.losses_heading)
     if content.losses:
         console.print(_losses(content.losses))
     _print_note(console, content.losses_note)
     if content.losses_details:
-        console.print(_facts(content.losses_details))
+        console.print(facts_table(content.losses_details, bold_labels=False))
     if content.fixes or content.fixes_note:
-        _print_heading(console, content.fixes_heading, aside=content.fixes_aside)
+        print_heading(console, content.fixes_heading, content.fixes_aside)
         if content.fixes:
             console.print(_fixes(content.fixes))
         _print_note(console, content.fixes_ladder)
         _print_note(console, content.fixes_note)
     if content.options:
-        _print_heading(console, content.options_heading)
-        console.print(_facts(content.options))
+        print_heading(console, content.options_heading)
+        console.print(facts_table(content.options, bold_labels=False))
     if content.kernels:
-        _print_heading(console, content.kernels_heading)
+        print_heading(console, content.kernels_heading)
         console.print(_kernels(content.kernels, content.rate_unit, console.width))
-    _print_heading(console, content.provenance_heading)
-    console.print(_facts(content.provenance))
-
-
-def _print_heading(console: Console, heading: str, *, aside: str = "") -> None:
-    console.print()
-    space = " " * max(1, console.width - cell_len(heading) - cell_len(aside))
-    console.print(Text.assemble((heading, "bold"), space if aside else "", (aside, "dim")))
+    print_heading(console, content.provenance_heading)
+    console.print(facts_table(content.provenance, bold_labels=False))
 
 
 def _print_note(console: Console, note: str) -> None:
@@ -86,22 +80,13 @@ def _print_note(console: Console, note: str) -> None:
 
 def _grid(*justify: str) -> Table:
     """A borderless table, indented; the column named ``""`` takes what is left and wraps."""
-    table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+    table = Table.grid(padding=(0, GAP, 0, 0), pad_edge=False)
     table.add_column(width=0, no_wrap=True)
     for side in justify:
         if side:
             table.add_column(justify="right" if side == "right" else "left", no_wrap=True)
         else:
             table.add_column(overflow="fold")
-    return table
-
-
-def _facts(facts: Sequence[Fact], *, bold_labels: bool = False) -> Table:
-    table = _grid("left", "")
-    for fact in facts:
-        style = "bold red" if fact.alarm else "bold" if bold_labels else ""
-        for index, line in enumerate(fact.lines):
-            table.add_row("", Text(fact.label if index == 0 else "", style=style), Text(line))
     return table
 
 
@@ -141,12 +126,12 @@ def _kernels(kernels: Sequence[KernelLine], unit: str, width: int) -> Text:
     cells = [("kind", "calls", "time", unit, "of peak")]
     cells += [(line.kind, line.calls, line.time, line.rate, line.of_peak) for line in kernels]
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
-    name_width = max(_LEAST_NAME_WIDTH, width - _INDENT - sum(widths) - _GAP * len(widths))
+    name_width = max(_LEAST_NAME_WIDTH, width - _INDENT - sum(widths) - GAP * len(widths))
     names = ["kernel", *fitted_names([line.name for line in kernels], name_width)]
     text = Text(no_wrap=True, overflow="crop")
     for index, (name, row) in enumerate(zip(names, cells, strict=True)):
         padded = [_padded(row[0], widths[0]), *map(_padded_left, row[1:], widths[1:])]
-        line = (" " * _GAP).join([_padded(name, name_width), *padded])
+        line = (" " * GAP).join([_padded(name, name_width), *padded])
         text.append(f"{' ' * _INDENT}{line}\n", style="dim" if index == 0 else "")
         if index > 0 and kernels[index - 1].origin:
             origin = fitted(kernels[index - 1].origin, width - 2 * _INDENT)
@@ -164,7 +149,7 @@ def _padded_left(text: str, width: int) -> str:
 
 
 def _print_overview(console: Console, summary: Overview) -> None:
-    _print_heading(console, summary.heading)
+    print_heading(console, summary.heading)
     if not summary.rows:
         return
     table = _grid(*(["right"] * len(summary.columns)))

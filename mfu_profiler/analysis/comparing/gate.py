@@ -8,13 +8,12 @@ from __future__ import annotations
 from mfu_profiler.analysis.comparing.compare import run_label
 from mfu_profiler.analysis.comparing.comparison import ComparedRun, Comparison, NotCompared, PairComparison
 from mfu_profiler.analysis.gate import GateResult
-from mfu_profiler.units import time_text
+from mfu_profiler.units import percent_beside, time_text
 
 __all__ = ["regression_results"]
 
 _ROUNDING = 1e-9
 """A step longer by the limit and this is longer by the limit."""
-_MOST_DIGITS = 9
 
 
 def regression_results(found: Comparison, limit: float) -> tuple[GateResult, ...]:
@@ -50,7 +49,7 @@ def _place(run: ComparedRun) -> str:
 
 def _verdict(pair: PairComparison, limit: float) -> tuple[bool, str]:
     before_s, after_s = pair.a.step.reported_s, pair.b.step.reported_s
-    most = f"the limit of {_percent(limit)}"
+    most = f"the limit of {percent_beside(limit)}"
     if before_s is None or after_s is None:
         missing = "A" if before_s is None else run_label(pair.b.run)
         return False, f"cannot be held against {most}: {missing} has no step time"
@@ -61,7 +60,7 @@ def _verdict(pair: PairComparison, limit: float) -> tuple[bool, str]:
         return False, f"cannot be held against {most}: A's step time is 0"
     side = "longer" if change > 0 else "shorter"
     measured = (
-        f"{time_text(after_s)} is {_percent(abs(change), beside=limit)} {side} than A's {time_text(before_s)}"
+        f"{time_text(after_s)} is {percent_beside(abs(change), limit)} {side} than A's {time_text(before_s)}"
     )
     if change <= limit + _ROUNDING:
         return True, f"{measured}, {'within' if change > 0 else 'not over'} {most}"
@@ -71,13 +70,3 @@ def _verdict(pair: PairComparison, limit: float) -> tuple[bool, str]:
     if pair.noise_s is None:
         return False, f"{over}; one step: no spread, so nobody can tell it from noise"
     return False, f"{over} and beyond the noise of the steps (± {time_text(pair.noise_s)})"
-
-
-def _percent(fraction: float, *, beside: float | None = None) -> str:
-    """Three digits, or as many as show on which side of a limit it is: ``5 %``, ``5.0002 %``."""
-    percent = 100 * fraction
-    for digits in range(3, _MOST_DIGITS):
-        shown = f"{percent:.{digits}g}"
-        if beside is None or (float(shown) > 100 * beside) == (percent > 100 * beside):
-            return f"{shown} %"
-    return f"{percent:.{_MOST_DIGITS}g} %"

@@ -8,9 +8,8 @@ from mfu_profiler.analysis.comparing.comparison import Comparison
 from mfu_profiler.analysis.gate import GateResult
 from mfu_profiler.render.comparing.page import ComparePage, compare_document
 from mfu_profiler.render.comparing.rows import CAUSE_COLUMNS, ChangeTable
-from mfu_profiler.render.markdown import code_span, escaped
+from mfu_profiler.render.markdown import code_span, escaped, facts_list, markdown_table
 from mfu_profiler.render.names import fitted, fitted_names, shown_text
-from mfu_profiler.render.page import Fact
 
 __all__ = ["render_comparison_markdown"]
 
@@ -39,13 +38,13 @@ def render_comparison_markdown(
     for page in document.pages:
         blocks += _page_blocks(page)
     if document.gate:
-        blocks += [f"### {escaped(document.gate_heading)}", _facts(document.gate)]
-    blocks += [f"### {escaped(document.runs_heading)}", _facts(document.runs)]
+        blocks += [f"### {escaped(document.gate_heading)}", facts_list(document.gate)]
+    blocks += [f"### {escaped(document.runs_heading)}", facts_list(document.runs)]
     return "\n\n".join(blocks) + "\n"
 
 
 def _page_blocks(page: ComparePage) -> list[str]:
-    blocks = [f"## {escaped(page.heading)}", f"**{escaped(page.sentence)}**", _facts(page.headline)]
+    blocks = [f"## {escaped(page.heading)}", f"**{escaped(page.sentence)}**", facts_list(page.headline)]
     if page.causes or page.causes_note:
         blocks.append(f"### {escaped(page.causes_heading)}")
     if page.causes:
@@ -59,12 +58,12 @@ def _page_blocks(page: ComparePage) -> list[str]:
         blocks.append(_table(CAUSE_COLUMNS, "lrrrrrr", rows))
     blocks += _prose([page.causes_note])
     if page.findings:
-        blocks += [f"### {escaped(page.findings_heading)}", _facts(page.findings)]
+        blocks += [f"### {escaped(page.findings_heading)}", facts_list(page.findings)]
     for table in (page.ops, page.kernels):
         if table.lines or table.notes:
             blocks += [f"### {escaped(table.heading)}", *_changes(table), *_prose(table.notes)]
     if page.setting:
-        blocks += [f"### {escaped(page.setting_heading)}", _facts(page.setting)]
+        blocks += [f"### {escaped(page.setting_heading)}", facts_list(page.setting)]
     return blocks
 
 
@@ -87,13 +86,6 @@ def _prose(lines: Iterable[str]) -> list[str]:
     return [escaped(line) for line in lines if line]
 
 
-def _facts(facts: Sequence[Fact]) -> str:
-    return "\n".join(
-        f"- **{escaped(fact.label)}**: {'<br>'.join(escaped(line) for line in fact.lines)}" for fact in facts
-    )
-
-
 def _table(columns: Sequence[str], alignment: str, rows: Iterable[Sequence[str]]) -> str:
     """A table whose cells are Markdown already."""
-    lines = [columns, ["---:" if side == "r" else "---" for side in alignment], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(columns, alignment, rows, raw=frozenset(range(len(columns))))
