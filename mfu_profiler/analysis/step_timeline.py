@@ -68,9 +68,13 @@ class _Events:
             self.depth[rows],
         )
 
+    def overlapping(self, start_ns: int, end_ns: int) -> _Events:
+        """Those that overlap the window, as they are."""
+        return self.rows(np.flatnonzero((self.start_ns < end_ns) & (self.end_ns > start_ns)))
+
     def within(self, start_ns: int, end_ns: int) -> _Events:
         """Those that overlap the window, clipped to it and counted from its start."""
-        inside = self.rows(np.flatnonzero((self.start_ns < end_ns) & (self.end_ns > start_ns)))
+        inside = self.overlapping(start_ns, end_ns)
         starts, ends = (
             np.clip(column, start_ns, end_ns) - start_ns for column in (inside.start_ns, inside.end_ns)
         )
@@ -117,7 +121,7 @@ def _all_events(times: Times, start_ns: int, end_ns: int) -> Iterator[tuple[str,
     for index, name in enumerate(timeline.threads):
         role = "main thread" if index == times.host.main_thread else "thread"
         labels[index] = f"{role} {name}{', launches' if index in launching else ''}"
-    yield "host", _host(times, start_ns, end_ns), labels
+    yield "host", _host(times, start_ns, end_ns).within(start_ns, end_ns), labels
 
 
 def _causes(times: Times) -> _Events:
@@ -148,7 +152,10 @@ def _activities(times: Times) -> _Events:
 
 
 def _host(times: Times, start_ns: int, end_ns: int) -> _Events:
-    """Ops, annotations and calls that launch or block, nested; step marks say nothing here."""
+    """Ops, annotations and calls that launch or block, nested; step marks say nothing here.
+
+    Not clipped: of two that began before the window, only their true starts tell which encloses the other.
+    """
     timeline = times.timeline
     op, mark, launch, loading, blocked = (_KINDS.index(name) for name in _HOST_KINDS)
     is_launch = timeline.by_name(timeline.calls.name, lambda name: host_call_kind(name) == "launch", np.bool_)
@@ -162,7 +169,7 @@ def _host(times: Times, start_ns: int, end_ns: int) -> _Events:
     )
     lane, starts, ends, name, kind = (np.concatenate(column) for column in zip(*parts, strict=True))
     unnested = _Events(lane, starts, ends, name, kind, np.zeros(len(lane), np.int64))
-    events = unnested.within(start_ns, end_ns)
+    events = unnested.overlapping(start_ns, end_ns)
     events = events.rows(sorted_by_nesting(events.lane, events.start_ns, events.end_ns))
     depth = _depths(events)
     deep = _Events(events.lane, events.start_ns, events.end_ns, events.name, events.kind, depth)

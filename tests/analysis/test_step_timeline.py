@@ -1,25 +1,17 @@
-"""The drawn step: which one, what is in it, and what is left out; and the samples beside it."""
+"""The drawn step: which one, and what is in it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mfu_profiler.analysis import analyze, step_timeline
-from mfu_profiler.analysis.clocks import MOST_SAMPLES, device_samples
 from mfu_profiler.analysis.host_steps import host_steps
 from mfu_profiler.analysis.report import PARTS, Report, StepTimeline, TimelineLane
-from mfu_profiler.analysis.step_timeline import MOST_EVENTS, MOST_LANES
 from mfu_profiler.analysis.times import times_of
 from mfu_profiler.analysis.windows import Window
-from mfu_profiler.trace.live import LiveClocks, Sampled
 from mfu_profiler.trace.timeline import Timeline
 
 from ..conftest import REPOSITORY, trace_paths
@@ -29,16 +21,12 @@ from .pictures import (
     COPY,
     LOADER,
     US,
-    Activity,
     Host,
     Thread,
     assembled,
     report,
     timeline,
 )
-
-host_report = partial(report, windows="host")
-"""Windows are then the step marks, moved by no device work."""
 
 
 def step_of(drawn: Timeline, windows: str = "host") -> StepTimeline:
@@ -313,147 +301,3 @@ def test_a_cpu_trace_has_a_step_of_its_threads_alone() -> None:
 
 def test_the_same_trace_gives_the_same_drawing() -> None:
     assert step_of(TRAINING) == step_of(TRAINING)
-
-
-# --- what is left out ----------------------------------------------------------------------------------
-
-
-def crowded(per_lane: Sequence[Sequence[int]]) -> Timeline:
-    """Each stream runs kernels of these lengths in ns, with a gap of 5 ns between them."""
-    activities = []
-    for stream, lengths in enumerate(per_lane):
-        start = 0
-        for length in lengths:
-            activities.append(Activity(f"k{length}", start, start + length, None, stream))
-            start += length + 5
-    return assembled(activities, stream_count=max(8, len(per_lane)))
-
-
-lane_lengths = st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=12), min_size=1, max_size=5)
-
-
-@given(lengths=lane_lengths, most_events=st.integers(1, 40), most_lanes=st.integers(1, 6))
-def test_the_longest_are_kept_and_all_others_are_counted(
-    lengths: list[list[int]], most_events: int, most_lanes: int
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step_timeline, "MOST_EVENTS", MOST_EVENTS | {"stream": most_events})
-        patch.setattr(step_timeline, "MOST_LANES", MOST_LANES | {"stream": most_lanes})
-        step = step_of(crowded(lengths), "span")
-    lanes = lanes_of(step, "stream")
-    assert len(lanes) == min(most_lanes, len(lengths))
-    assert step.lanes_left_out == len(lengths) - len(lanes)
-    assert [sum(lengths[stream]) for stream in map(stream_of, lanes)] == (
-        sorted(map(sum, lengths), reverse=True)[: len(lanes)]
-    ), "the busiest streams, the busiest first"
-    kept = [event[1] for lane in lanes for event in lane.events]
-    assert len(kept) == min(most_events, sum(len(lengths[stream_of(lane)]) for lane in lanes))
-    for lane in lanes:
-        every = sorted(lengths[stream_of(lane)])
-        drawn = sorted(event[1] for event in lane.events)
-        assert len(drawn) + lane.left_out_count == len(every)
-        gone = every[: lane.left_out_count]
-        assert gone + drawn == every, "what is drawn are the lane's longest, at their whole length"
-        assert lane.left_out_ns == max(gone, default=0)
-        assert lane.left_out_ns <= min(kept), "nothing left out is longer than anything drawn"
-
-
-def stream_of(lane: TimelineLane) -> int:
-    return int(lane.label.removeprefix("stream "))
-
-
-def test_a_stream_with_little_time_may_keep_no_event() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step_timeline, "MOST_EVENTS", MOST_EVENTS | {"stream": 2})
-        step = step_of(crowded([[9, 8], [1, 2, 3]]), "span")
-    lanes = lanes_of(step, "stream")
-    assert [(len(lane.events), lane.left_out_count, lane.left_out_ns) for lane in lanes] == [
-        (2, 0, 0),
-        (0, 3, 3),
-    ]
-
-
-def test_only_names_that_are_drawn_are_listed_and_each_once() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step_timeline, "MOST_EVENTS", MOST_EVENTS | {"stream": 3})
-        step = step_of(crowded([[9, 9, 7, 1]]), "span")
-    names = [name for name in step.names if name.startswith("k")]
-    assert names == ["k9", "k7"]
-    assert len(set(step.names)) == len(step.names)
-
-
-def test_the_limits_hold_for_a_large_step() -> None:
-    step = step_of(crowded([[10] * 400 for _ in range(20)]), "span")
-    assert len(lanes_of(step, "stream")) == MOST_LANES["stream"]
-    assert step.lanes_left_out == 20 - MOST_LANES["stream"]
-    assert sum(len(lane.events) for lane in lanes_of(step, "stream")) == MOST_EVENTS["stream"]
-    assert sum(len(lane.events) for lane in lanes_of(step, "cause")) <= MOST_EVENTS["cause"]
-
-
-def test_threads_beyond_the_limit_are_counted() -> None:
-    ops = [Host("aten::mm", 0, (10 + thread) * US, thread) for thread in range(7)]
-    drawn = assembled([], [], ops, [Host("ProfilerStep#0", 0, 20 * US)], device=None)
-    step = step_of(drawn)
-    assert step.lanes_left_out == 7 - MOST_LANES["host"]
-    assert [lane.label for lane in lanes_of(step, "host")] == [
-        f"thread 1/{thread}" for thread in (6, 5, 4, 3)
-    ]
-
-
-def test_a_long_name_is_cut() -> None:
-    names = {"a": "k" * 200, "b": "k" * 201 + "b", "c": "k" * 300}
-    drawn = timeline(step="000000", launch="abc", compute="..abc.", names=names)
-    step = step_of(drawn)
-    assert [name for name in step.names if name.startswith("k")] == ["k" * 200]
-    assert len(labelled(step, "stream 0")) == 3
-
-
-# --- samples -------------------------------------------------------------------------------------------
-
-
-def clocks(count: int, *, has: bool = True, reasons: Sequence[str] = ()) -> LiveClocks:
-    """One sample a second, from second 100 on; sample ``i`` at ``i`` Hz and ``2 i`` W."""
-    rows = np.arange(count)
-    mask = np.full(count, has)
-    return LiveClocks(
-        time_ns=(rows + 100) * 10**9,
-        sm_clock_hz=Sampled(rows.astype(np.float64), mask),
-        power_w=Sampled(2.0 * rows, np.ones(count, np.bool_)),
-        throttle=tuple(frozenset(reasons) for _ in range(count)),
-        because=None,
-    )
-
-
-def test_without_samples_there_are_none() -> None:
-    assert device_samples(None) is None
-    assert device_samples(clocks(0)) is None
-
-
-def test_few_samples_are_all_kept() -> None:
-    found = device_samples(clocks(3, reasons=("power cap", "thermal")))
-    assert found is not None
-    assert found.time_s == (0.0, 1.0, 2.0) == found.clock_hz
-    assert found.power_w == (0.0, 2.0, 4.0)
-    assert found.throttle == ("power cap, thermal",) * 3
-
-
-def test_a_quantity_that_was_not_sampled_is_absent_not_zero() -> None:
-    found = device_samples(clocks(2, has=False))
-    assert found is not None
-    assert found.clock_hz == (None, None) and found.power_w == (0.0, 2.0)
-
-
-@given(count=st.integers(1, 3 * MOST_SAMPLES))
-def test_thinning_keeps_the_ends_the_order_and_the_columns_together(count: int) -> None:
-    found = device_samples(clocks(count))
-    assert found is not None
-    kept = list(found.time_s)
-    assert len(kept) == min(count, MOST_SAMPLES)
-    assert (kept[0], kept[-1]) == (0.0, count - 1.0)
-    assert kept == sorted(set(kept))
-    assert (
-        list(found.clock_hz) == kept and [power / 2 for power in found.power_w if power is not None] == kept
-    )
-    if count > MOST_SAMPLES:
-        gaps = np.diff(kept)
-        assert gaps.max() - gaps.min() <= 1, "evenly"
