@@ -34,7 +34,8 @@ def modules_figure(report: Report) -> Figure | None:
     root = _Module()
     for row in report.flop.by_module:
         place = root
-        for part in row.name.split(".") if row.name else []:
+        # What lies deeper is not drawn; a name of a thousand dots is no reason to nest a thousand objects.
+        for part in row.name.split(".", MOST_DEPTH) if row.name else []:
             place = place.parts.setdefault(part, _Module())
         place.own += row.forward + row.backward + row.recomputed
     if not root.total:
@@ -44,7 +45,8 @@ def modules_figure(report: Report) -> Figure | None:
         name="modules",
         title="FLOP by module",
         caption=f"{flop_text(root.total)} a step, forward, backward and recomputation; a module stands under "
-        f"the one that holds it; under {percent_text(LEAST_FRACTION)} is not drawn.",
+        f"the one that holds it; under {percent_text(LEAST_FRACTION)} or over {MOST_DEPTH} levels deep is "
+        "not drawn.",
         spec=_spec(rows),
     )
 

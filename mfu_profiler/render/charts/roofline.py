@@ -47,14 +47,14 @@ def _points(kernels: list[KernelRow]) -> list[Spec]:
             "kernel": name,
             "kind": shown_text(row.kind, 24),
             "color": color_of(row.kind),
-            "precision": row.precision or "",
+            "precision": shown_text(row.precision or "", 16),
             "intensity": (row.flop or 0.0) / (row.byte or 1.0),
             "rate": (row.achieved_flop_per_s or 0.0) / 1e12,
             "ms": row.time_s * 1e3,
             "time": f"{time_text(row.time_s)} a step",
             "reached": flop_rate_text(row.achieved_flop_per_s or 0.0),
             "of peak": "" if row.peak_fraction is None else percent_text(row.peak_fraction),
-            "bound": f"{row.bound} by its shapes" if row.bound else "",
+            "bound": shown_text(f"{row.bound} by its shapes", 60) if row.bound else "",
         }
         for name, row in zip(names, kernels, strict=True)
     ]

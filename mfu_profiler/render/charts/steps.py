@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import median
 
 from mfu_profiler.analysis.report import PARTS, Report, WindowInfo
 from mfu_profiler.render.causes import cause_words
 from mfu_profiler.render.charts.colors import color_of
 from mfu_profiler.render.charts.figure import SCHEMA, Figure, Spec
-from mfu_profiler.render.names import shown_text
+from mfu_profiler.render.names import fitted_names, visible
 from mfu_profiler.units import count_text, time_text
 
 __all__ = ["class_scale", "steps_figure"]
@@ -17,6 +18,7 @@ MOST_STEPS = 200
 """Bars that can be told apart."""
 _OUTLIER = 1.15
 """A step that takes so many times the median is named."""
+_LABEL_WIDTH = 24
 _ROLES = {"startup": "start-up", "pause": "pause"}
 
 
@@ -25,11 +27,13 @@ def steps_figure(report: Report) -> Figure | None:
     shown = [window for window in report.windows if window.duration_ns > 0][:MOST_STEPS]
     if not shown:
         return None
-    median_ns = sorted(window.duration_ns for window in shown)[len(shown) // 2]
+    labels = _labels(shown)
+    median_ns = median(window.duration_ns for window in shown)
     named = [_named(window, median_ns) for window in shown]
     rest = len(report.windows) - len(shown)
-    outliers = [f"{_label(window)} ({name})" for window, name in zip(shown, named, strict=True) if name]
-    said = [f"{count_text(len(shown))} steps, median {time_text(median_ns / 1e9)}"]
+    outliers = [f"{label} ({name})" for label, name in zip(labels, named, strict=True) if name]
+    steps = "1 step" if len(shown) == 1 else f"{count_text(len(shown))} steps"
+    said = [f"{steps}, median {time_text(median_ns / 1e9)}"]
     said += [f"apart: {', '.join(outliers[:6])}"] if outliers else []
     said += [f"{count_text(rest)} more are not drawn"] if rest else []
     return Figure(
@@ -37,29 +41,30 @@ def steps_figure(report: Report) -> Figure | None:
         title="Step by step",
         caption="; ".join(said) + ".",
         spec=_spec(
-            [row for window in shown for row in _rows(window)],
+            [row for window, label in zip(shown, labels, strict=True) for row in _rows(window, label)],
             [
-                {"step": _label(window), "total": window.duration_ns / 1e6, "name": name}
-                for window, name in zip(shown, named, strict=True)
+                {"step": label, "total": window.duration_ns / 1e6, "name": name}
+                for window, label, name in zip(shown, labels, named, strict=True)
                 if name
             ],
         ),
     )
 
 
-def _label(window: WindowInfo) -> str:
-    return shown_text(window.label.removeprefix("ProfilerStep#"), 24)
+def _labels(windows: list[WindowInfo]) -> list[str]:
+    """One for each bar; windows of one label, as evaluations or annotations have, get a number."""
+    names = [visible(window.label.removeprefix("ProfilerStep#")) for window in windows]
+    return fitted_names(names, _LABEL_WIDTH)
 
 
-def _named(window: WindowInfo, median_ns: int) -> str:
+def _named(window: WindowInfo, median_ns: float) -> str:
     """Why a step is not like the others; nothing where it is."""
     if window.role in _ROLES:
         return _ROLES[window.role]
     return "slow" if window.duration_ns > _OUTLIER * median_ns else ""
 
 
-def _rows(window: WindowInfo) -> list[Spec]:
-    label = _label(window)
+def _rows(window: WindowInfo, label: str) -> list[Spec]:
     lengths = [(part, int(getattr(window, f"{part}_ns"))) for part in PARTS]
     return [
         {

@@ -17,6 +17,8 @@ _ROW_HEIGHT = 18
 _NAMED_PER_LANE = 150
 """The longest events of a lane carry their names."""
 _NAME_WIDTH = 80
+_SPAN = "span"
+"""Label of the window of a trace that marks no steps."""
 
 
 def timeline_figure(report: Report) -> Figure | None:
@@ -33,14 +35,15 @@ def timeline_figure(report: Report) -> Figure | None:
         rows += _rows(step, lane, first)
     return Figure(
         name="timeline",
-        title=f"One step: {_title(step)}",
+        title=_title(step),
         caption=_caption(step),
         spec=_spec(step, rows, labels),
     )
 
 
 def _title(step: StepTimeline) -> str:
-    return f"{shown_text(step.label, 40)}, {time_text(step.duration_ns / 1e9)}"
+    what = "The whole trace" if step.label == _SPAN else f"One step: {shown_text(step.label, 40)}"
+    return f"{what}, {time_text(step.duration_ns / 1e9)}"
 
 
 def _lane_label(lane: TimelineLane) -> str:
@@ -50,7 +53,8 @@ def _lane_label(lane: TimelineLane) -> str:
 def _caption(step: StepTimeline) -> str:
     """What is drawn and what is not."""
     drawn = sum(len(lane.events) for lane in step.lanes)
-    said = [f"{count_text(drawn)} events of the averaged step nearest to the median"]
+    of_what = "the whole trace" if step.label == _SPAN else "the averaged step nearest to the median"
+    said = [f"{count_text(drawn)} events of {of_what}"]
     left = sum(lane.left_out_count for lane in step.lanes)
     if left:
         longest = max(lane.left_out_ns for lane in step.lanes)

@@ -22,39 +22,51 @@ _Row = tuple[str, float, float | None, str]
 
 def waterfall_figure(report: Report) -> Figure | None:
     """From peak to MFU; the parts of a step where no MFU is known; None where no times are."""
-    rows = _rows(report)
-    if not rows:
-        return None
-    bars, left = [], 1.0
+    rows, bars, left = _rows(report), [], 1.0
     for cause, fraction, seconds, detail in rows:
         if cause in ENDS:
             bars.append(_bar(cause, fraction, (0.0, fraction), seconds, detail))
-        else:
+            continue
+        if abs(fraction) >= _LEAST_FRACTION:
             bars.append(_bar(cause, fraction, (left - fraction, left), seconds, detail))
-            left -= fraction
-    lost = sorted((row for row in rows if row[0] not in ENDS), key=lambda row: -row[1])[:3]
-    largest = ", ".join(
-        f"{shown_text(cause_words(cause)[0], 30)} {percent_text(fraction)}" for cause, fraction, *_ in lost
-    )
+        left -= fraction  # also by what is too small for a bar, so that the last one ends at the MFU
+    if not bars:
+        return None
+    x_title = "share of the step" if report.mfu is None else "share of the step at the peak"
     return Figure(
         name="waterfall",
         title=losses_heading(report),
-        caption=f"From 100 % of the step down to MFU {mfu_text(report)}. Largest: {largest}.",
-        spec=_spec(bars),
+        caption=_caption(report, [row for row in rows if row[0] not in ENDS]),
+        spec=_spec(bars, x_title),
     )
 
 
+def _caption(report: Report, causes: list[_Row]) -> str:
+    """Where the bars lead, the largest of them, and how many causes are too small for one."""
+    whole = "The time of a step by cause"
+    said = [whole if report.mfu is None else f"From 100 % of the step down to MFU {mfu_text(report)}"]
+    lost = sorted((row for row in causes if row[1] >= _LEAST_FRACTION), key=lambda row: -row[1])[:3]
+    if lost:
+        largest = [f"{shown_text(cause_words(row[0])[0], 30)} {percent_text(row[1])}" for row in lost]
+        said.append(f"Largest: {', '.join(largest)}")
+    small = sum(1 for row in causes if 0 < abs(row[1]) < _LEAST_FRACTION)
+    if small:
+        count = "1 cause" if small == 1 else f"{small} causes"
+        said.append(f"Not drawn: {count} of under {percent_text(_LEAST_FRACTION)}")
+    return ". ".join(said) + "."
+
+
 def _rows(report: Report) -> list[_Row]:
-    """Those of the waterfall that ends at an MFU, else those of the partition; small ones left out."""
-    if report.mfu is not None and report.waterfall:
+    """Those of the waterfall, which of a live run are in terms of its own step; else of the partition."""
+    is_live = report.steps.profiled_step_time_s is not None
+    if report.waterfall and (report.mfu is not None or is_live):
         rows = [(row.cause, row.fraction, row.time_s, row.detail) for row in report.waterfall]
-    elif report.partition is not None:
-        parts = [(part, float(getattr(report.partition, part))) for part in PARTS]
-        step_s = report.step_time_s
-        rows = [(part, share, None if step_s is None else share * step_s, "") for part, share in parts]
-    else:
-        rows = []
-    return [row for row in rows if row[0] in ENDS or abs(row[1]) >= _LEAST_FRACTION]
+        return rows if report.mfu is not None else [row for row in rows if row[0] not in ENDS]
+    if report.partition is None:
+        return []
+    parts = [(part, float(getattr(report.partition, part))) for part in PARTS]
+    step_s = report.step_time_s
+    return [(part, share, None if step_s is None else share * step_s, "") for part, share in parts]
 
 
 def _bar(cause: str, fraction: float, ends: tuple[float, float], seconds: float | None, detail: str) -> Spec:
@@ -78,12 +90,12 @@ def _bar(cause: str, fraction: float, ends: tuple[float, float], seconds: float 
     }
 
 
-def _spec(bars: list[Spec]) -> Spec:
+def _spec(bars: list[Spec], x_title: str) -> Spec:
     y = {"field": "cause", "type": "nominal", "sort": None, "title": None}
     x = {
         "field": "low",
         "type": "quantitative",
-        "title": "share of the step at the peak",
+        "title": x_title,
         "axis": {"format": ".0%", "tickCount": 5},
     }
     tooltip = [{"field": name, "type": "nominal"} for name in ("cause", "share", "time", "detail")]
