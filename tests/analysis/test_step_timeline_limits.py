@@ -14,7 +14,7 @@ from mfu_profiler.analysis.step_timeline import MOST_EVENTS, MOST_LANES
 from mfu_profiler.trace.timeline import Timeline
 
 from .pictures import US, Activity, Host, assembled, timeline
-from .test_step_timeline import labelled, lanes_of, step_of
+from .test_step_timeline import between, labelled, lanes_of, step_of
 
 
 def crowded(per_lane: Sequence[Sequence[int]]) -> Timeline:
@@ -111,5 +111,6 @@ def test_nested_ops_do_not_make_a_thread_busier() -> None:
     """Four ops of 6 in each other are less time than one of 10."""
     nested = [Host(f"level {level}", 0, 6 * US, 1) for level in range(4)]
     marks = [Host("ProfilerStep#0", 0, 20 * US)]
-    step = step_of(assembled([], [], [Host("long", 0, 10 * US, 2), *nested], marks, device=None))
+    drawn = assembled([], [], [Host("long", 0, 10 * US, 2), *nested], marks)
+    step = between(drawn, 0, 20)
     assert [lane.label for lane in lanes_of(step, "host")] == ["thread 1/2", "thread 1/1"]
