@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from mfu_profiler.analysis.gate import CAUSES, Limits, gate_results, loss_fraction
 from mfu_profiler.analysis.report import Report
 from mfu_profiler.render.names import shown_text
-from mfu_profiler.units import percent_text, time_text
+from mfu_profiler.units import mfu_percent_text, percent_text, time_text
 
 __all__ = ["assert_mfu"]
 
@@ -63,7 +63,7 @@ def assert_mfu(
 
 def _context(report: Report) -> Iterator[str]:
     """What was measured, and the largest losses."""
-    mfu = "unknown" if report.mfu is None else percent_text(report.mfu)
+    mfu = "unknown" if report.mfu is None else mfu_percent_text(report.mfu)
     step = "of unknown length" if report.step_time_s is None else time_text(report.step_time_s)
     device = report.device.name or report.device.backend or "a device without a name"
     yield f"measured: MFU {mfu}, step {step}, on {shown_text(device)}"

@@ -16,6 +16,7 @@ __all__ = [
     "flop_rate_column",
     "flop_rate_text",
     "flop_text",
+    "mfu_percent_text",
     "percent_beside",
     "percent_text",
     "points_text",
@@ -28,6 +29,7 @@ _DECIMAL_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M
 _TIME_UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns"))
 _LEAST_PERCENT_DIGITS = 3
 """Below 0.001 % only the order of magnitude is said."""
+_SMALL_MFU = 0.01
 _MOST_DIGITS = 12
 """Of a number beside a limit; more are noise of floating point."""
 _ABSURD = 999_999.5
@@ -47,6 +49,11 @@ def percent_text(fraction: float, digits: int = 1) -> str:
     if percent == 0:
         return f"{0:.{digits}f} %"
     return f"{'-' if percent < 0 else ''}<0.001 %"
+
+
+def mfu_percent_text(fraction: float) -> str:
+    """An MFU or HFU; one under 1 % has a second digit: ``0.0019`` -> ``"0.19 %"``."""
+    return percent_text(fraction, 2 if abs(fraction) < _SMALL_MFU else 1)
 
 
 def percent_beside(fraction: float, limit: float | None = None) -> str:

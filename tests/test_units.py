@@ -89,3 +89,9 @@ def test_a_percentage_above_zero_never_reads_as_zero(fraction: float) -> None:
 def test_no_number_is_longer_than_a_column(value: float) -> None:
     for text in (units.time_text(value), units.flop_rate_text(value), units.percent_text(value)):
         assert len(text) <= 18, text
+
+
+def test_an_mfu_under_one_percent_has_a_second_digit() -> None:
+    assert units.mfu_percent_text(0.0019) == "0.19 %"
+    assert units.mfu_percent_text(0.0101) == "1.0 %"
+    assert units.mfu_percent_text(0.28178) == "28.2 %"

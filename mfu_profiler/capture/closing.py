@@ -8,7 +8,7 @@ import time
 from mfu_profiler.capture.course import Course
 from mfu_profiler.capture.live_rate import LiveRate, utilization_fraction
 from mfu_profiler.capture.profile.outcome import Outcome
-from mfu_profiler.units import count_text, percent_text, time_text
+from mfu_profiler.units import count_text, mfu_percent_text, percent_text, time_text
 
 __all__ = ["closing_line"]
 
@@ -26,7 +26,7 @@ def closing_line(course: Course) -> str:
         rate = LiveRate(course)
         mfu = utilization_fraction(rate.model_flop, mean_s, rate.peak_flop_per_s)
         if not math.isnan(mfu):
-            parts.append(f"MFU {percent_text(mfu)} over the run")
+            parts.append(f"MFU {mfu_percent_text(mfu)} over the run")
     pauses = _pauses(course, wall_s)
     if pauses:
         parts.append(f"pauses: {pauses} of wall time")

@@ -8,7 +8,7 @@ from mfu_profiler.analysis.report import Finding, KernelRow, Report
 from mfu_profiler.render.causes import ENDS, cause_words
 from mfu_profiler.render.names import short_name, shown_text
 from mfu_profiler.render.page import Fact, Fix, KernelLine
-from mfu_profiler.units import count_text, flop_rate_column, percent_text, time_text
+from mfu_profiler.units import count_text, flop_rate_column, mfu_percent_text, percent_text, time_text
 
 __all__ = ["fixes", "fixes_ladder", "fixes_note", "kernel_lines", "numeric_options"]
 
@@ -61,7 +61,7 @@ def _gain(report: Report, finding: Finding) -> str:
     times = f"{time_text(report.step_time_s)} → {time_text(finding.step_time_after_s)}"
     text = f"{_CERTAINTY[finding.confidence]}: step {times}"
     if report.mfu is not None and finding.mfu_after is not None:
-        text += f", MFU {percent_text(report.mfu)} → {percent_text(finding.mfu_after)}"
+        text += f", MFU {mfu_percent_text(report.mfu)} → {mfu_percent_text(finding.mfu_after)}"
     recovered = (finding.recovered_s or 0.0) / report.step_time_s
     return f"{text}; it hides other waits too" if recovered > _MORE * finding.share_fraction else text
 
@@ -80,7 +80,7 @@ def fixes_ladder(report: Report) -> str:
 
 def _state(step_time_s: float, mfu: float | None) -> str:
     """A step time, and the MFU that it is."""
-    return time_text(step_time_s) + ("" if mfu is None else f" ({percent_text(mfu)})")
+    return time_text(step_time_s) + ("" if mfu is None else f" ({mfu_percent_text(mfu)})")
 
 
 def fixes_note(report: Report) -> str:

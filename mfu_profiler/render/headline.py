@@ -8,6 +8,7 @@ from mfu_profiler.render.page import Fact
 from mfu_profiler.units import (
     flop_rate_column,
     flop_rate_text,
+    mfu_percent_text,
     percent_text,
     points_text,
     time_text,
@@ -31,7 +32,7 @@ def mfu_text(report: Report) -> str:
     """``28.1 %``, ``at least 28.1 %`` where many FLOP are unknown, or ``unknown``."""
     if report.mfu is None:
         return "unknown"
-    return f"{'at least ' if is_lower_bound(report) else ''}{percent_text(report.mfu)}"
+    return f"{'at least ' if is_lower_bound(report) else ''}{mfu_percent_text(report.mfu)}"
 
 
 def is_lower_bound(report: Report) -> bool:
@@ -87,7 +88,7 @@ def _hfu(report: Report) -> Fact | None:
     if report.hfu is None:
         return None
     least = "at least " if is_lower_bound(report) else ""
-    return Fact(f"HFU {least}{percent_text(report.hfu)}", (_executed_twice(report, report.hfu),))
+    return Fact(f"HFU {least}{mfu_percent_text(report.hfu)}", (_executed_twice(report, report.hfu),))
 
 
 def _executed_twice(report: Report, hfu: float) -> str:

@@ -17,7 +17,7 @@ from mfu_profiler.render.console_parts import GAP, facts_table, print_heading
 from mfu_profiler.render.names import fitted, shown_text
 from mfu_profiler.render.page import Fact
 from mfu_profiler.render.plain_json import plain_json
-from mfu_profiler.units import count_text, flop_text, percent_text, time_text
+from mfu_profiler.units import count_text, flop_text, mfu_percent_text, percent_text, time_text
 
 __all__ = ["render_verification", "render_verification_json"]
 
@@ -175,8 +175,8 @@ def _error(one: Verification) -> Fact:
 
 def _mfu(one: Verification) -> str:
     """``28.2 % before, 41.7 % predicted, 36.6 % achieved (of its mean step)``."""
-    predicted = "" if one.predicted_mfu is None else f", {percent_text(one.predicted_mfu)} predicted"
-    text = f"{_percent(one.before.mfu)} before{predicted}, {_percent(one.after.mfu)} achieved"
+    predicted = "" if one.predicted_mfu is None else f", {mfu_percent_text(one.predicted_mfu)} predicted"
+    text = f"{_mfu_percent(one.before.mfu)} before{predicted}, {_mfu_percent(one.after.mfu)} achieved"
     step = one.after.step
     is_other = one.after.mfu is not None and step.reported_s is not None and step.typical_s is not None
     if is_other and time_text(step.reported_s or 0.0) != time_text(step.typical_s or 0.0):
@@ -214,6 +214,10 @@ def _place(run: RunInfo) -> str:
 
 def _signed(fraction: float) -> str:
     return f"{'+' if fraction > 0 else ''}{percent_text(fraction)}"
+
+
+def _mfu_percent(fraction: float | None) -> str:
+    return _UNKNOWN if fraction is None else mfu_percent_text(fraction)
 
 
 def _percent(fraction: float | None) -> str:

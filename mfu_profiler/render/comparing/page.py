@@ -29,7 +29,7 @@ from mfu_profiler.render.comparing.words import (
 )
 from mfu_profiler.render.names import shown_text
 from mfu_profiler.render.page import Fact, Overview
-from mfu_profiler.units import percent_text, time_text
+from mfu_profiler.units import mfu_percent_text, percent_text, time_text
 
 __all__ = ["CompareDocument", "ComparePage", "compare_document"]
 
@@ -156,8 +156,8 @@ def _row(run: ComparedRun, partners: _Partners, *, with_place: bool) -> tuple[st
         f"{run_label(run.run)} {_place(run)}".strip() if with_place else run_label(run.run),
         _UNKNOWN if run.step.reported_s is None else time_text(run.step.reported_s),
         "-" if spread is None else f"± {percent_text(spread)}",
-        _UNKNOWN if run.mfu is None else percent_text(run.mfu),
-        _UNKNOWN if run.hfu is None else percent_text(run.hfu),
+        _UNKNOWN if run.mfu is None else mfu_percent_text(run.mfu),
+        _UNKNOWN if run.hfu is None else mfu_percent_text(run.hfu),
         loss,
         "-" if run.run == 0 else "no partner" if pair is None else change_text(pair),
     )

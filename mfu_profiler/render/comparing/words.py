@@ -9,7 +9,7 @@ from mfu_profiler.analysis.comparing.comparison import REST, CauseChange, Compar
 from mfu_profiler.render.causes import cause_words
 from mfu_profiler.render.names import shown_text
 from mfu_profiler.render.page import Fact
-from mfu_profiler.units import count_text, percent_text, points_text, time_text
+from mfu_profiler.units import count_text, mfu_percent_text, percent_text, points_text, time_text
 
 __all__ = [
     "cause_label",
@@ -172,7 +172,7 @@ def mfu_facts(pair: PairComparison) -> tuple[Fact, ...]:
 
 
 def _percent(fraction: float | None) -> str:
-    return _UNKNOWN if fraction is None else percent_text(fraction)
+    return _UNKNOWN if fraction is None else mfu_percent_text(fraction)
 
 
 def _time(seconds: float | None) -> str:
