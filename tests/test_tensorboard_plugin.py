@@ -1,31 +1,36 @@
-"""A real TensorBoard with torch-tb-profiler shows a run of ``track``: its trace, its scalars and its text."""
+"""A real TensorBoard with torch-tb-profiler shows a run of ``track``: trace, scalars, pictures and text.
+
+The same run's page stands beside it: what the plugin's pages show only with the internet, it shows without.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
-import re
-import subprocess
-import sys
-import time
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
 from mfu_profiler.analysis.report import PARTS, Report
+from mfu_profiler.render.html import render_html
+from mfu_profiler.render.tensorboard_images import IMAGES
+from mfu_profiler.units import percent_text
+
+from .chromium import Opened, opened, opened_file
+from .render.test_html_pages import assert_all_is_drawn, assert_it_fits, assert_it_is_accessible
+from .tensorboard_server import GIVE_UP_S, started_tensorboard, wait_for
 
 RUN = "gpt"
-GIVE_UP_S = 60.0
 
 Get = Callable[..., Any]
-"""``get(path, **query)``: the decoded JSON that TensorBoard answers."""
+"""``get(path, **query)``: what TensorBoard answers, JSON decoded."""
 
 
 def _required(package: str) -> None:
@@ -73,48 +78,20 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
 
 
 @pytest.fixture(scope="module")
-def get(tracked: Tracked) -> Iterator[Get]:
-    """TensorBoard on a free port of this machine, over a folder with one run, ready when it has been read."""
-    folder = tracked.folder
-    log = folder / "log"
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder / "logs")]
-    with (
-        log.open("w") as output,
-        subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", "0", "--reload_interval", "1"],
-            stdout=output,
-            stderr=output,
-            env=os.environ | {"TMPDIR": str(folder)},
-        ) as process,
-    ):
-        try:
-            asked = _asker(_wait_for(lambda: _address(log, process), log))
-            _wait_for(lambda: asked("plugin/pytorch_profiler/runs")["runs"], log)
-            _wait_for(lambda: asked("plugin/text/tags").get(tracked.scalars), log)
-            yield asked
-        finally:
-            process.terminate()
-            try:
-                process.wait(GIVE_UP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+def address(tracked: Tracked) -> Iterator[str]:
+    """TensorBoard over a folder with one run, ready when it has been read."""
+    with started_tensorboard(tracked.folder / "logs", tracked.folder) as found:
+        asked, log = _asker(found), tracked.folder / "log"
+        wait_for(lambda: asked("plugin/pytorch_profiler/runs")["runs"], log.read_text)
+        wait_for(lambda: asked("plugin/text/tags").get(tracked.scalars), log.read_text)
+        wait_for(lambda: asked("plugin/images/tags").get(tracked.scalars), log.read_text)
+        yield found
 
 
-def _address(log: Path, process: subprocess.Popen[bytes]) -> str | None:
-    assert process.poll() is None, log.read_text()
-    found = re.search(r"TensorBoard \S+ at (http://127\.0\.0\.1:\d+)", log.read_text())
-    return None if found is None else found[1]
-
-
-def _wait_for(ask: Callable[[], Any], log: Path) -> Any:
-    """The first answer that is something."""
-    give_up_s = time.monotonic() + GIVE_UP_S
-    while time.monotonic() < give_up_s:
-        answer = ask()
-        if answer:
-            return answer
-        time.sleep(0.2)
-    raise AssertionError(log.read_text())
+@pytest.fixture(scope="module")
+def get(address: str) -> Get:
+    """Asks that TensorBoard."""
+    return _asker(address)
 
 
 def _asker(address: str) -> Get:
@@ -124,7 +101,9 @@ def _asker(address: str) -> Get:
         with opener.open(f"{address}/data/{path}?{urlencode(query)}", timeout=GIVE_UP_S) as response:
             content = response.read()
             packed = response.headers.get("Content-Encoding") == "gzip"
-        return json.loads(gzip.decompress(content) if packed else content)
+            is_json = response.headers.get_content_type() == "application/json"
+        content = gzip.decompress(content) if packed else content
+        return json.loads(content) if is_json else content
 
     return get
 
@@ -191,3 +170,81 @@ def test_the_text_tab_shows_the_report(get: Get, tracked: Tracked) -> None:
     [text] = get("plugin/text/text", run=tracked.scalars, tag="mfu_profiler/report")
     assert "<strong>MFU " in text["text"] and "<table>" in text["text"]
     assert "Where the other" in text["text"]
+
+
+def test_the_images_tab_has_the_charts_as_png(get: Get, tracked: Tracked) -> None:
+    tags = get("plugin/images/tags")[tracked.scalars]
+    assert set(tags) == {f"mfu_profiler/{name}" for name in IMAGES}
+    for tag, about in tags.items():
+        figure = tracked.report.figures()[tag.removeprefix("mfu_profiler/")]
+        assert about["displayName"] == figure.title
+        assert about["samples"] == 1 and about["description"].startswith("<p>")
+        [sample] = get("plugin/images/images", run=tracked.scalars, tag=tag, sample="0")
+        content = get("plugin/images/individualImage", **dict(parse_qsl(sample["query"])))
+        assert content.startswith(b"\x89PNG\r\n") and content.endswith(b"IEND\xaeB`\x82")
+        assert min(struct.unpack(">II", content[16:24])) > 100, "pixels"
+
+
+# In a browser -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tab(address: str, browser: Any) -> Callable[[str], Any]:
+    """Opens one of TensorBoard's tabs; its pages may complain about themselves."""
+    return lambda name: opened(browser, f"{address}/#{name}", is_offline=False)
+
+
+def asked_elsewhere(page: Opened, address: str) -> list[str]:
+    """Requests that leave this machine."""
+    return [url for url in page.requests if not url.startswith((address, "data:", "blob:"))]
+
+
+def test_a_browser_shows_the_mfu_as_a_time_series(
+    tab: Callable[[str], Any], address: str, tracked: Tracked
+) -> None:
+    assert tracked.report.mfu is not None
+    with tab("timeseries") as page:
+        card = page.page.locator("scalar-card", has=page.page.get_by_title("mfu_profiler/mfu", exact=True))
+        card.get_by_text(f"{tracked.report.mfu:.4g}").first.wait_for()
+        card.locator("line-chart").wait_for()
+        assert asked_elsewhere(page, address) == []
+
+
+def test_a_browser_shows_the_scalars(tab: Callable[[str], Any], address: str) -> None:
+    with tab("scalars") as page:
+        heading = page.page.get_by_text("tag: mfu_profiler/mfu", exact=True)
+        card = page.page.locator("tf-scalar-card", has=heading)
+        card.locator("vz-line-chart2 path.symbol").wait_for()  # the only step's point
+        assert asked_elsewhere(page, address) == []
+
+
+def test_a_browser_draws_the_pictures(tab: Callable[[str], Any], address: str) -> None:
+    with tab("images") as page:
+        for name in IMAGES:
+            card = page.page.locator("tf-image-loader", has_text=f"tag: mfu_profiler/{name}")
+            image = card.locator("img").first
+            image.wait_for()
+            image.evaluate("image => image.decode()")
+            assert image.evaluate("image => image.naturalWidth") > 640
+        assert asked_elsewhere(page, address) == []
+
+
+def test_a_browser_shows_the_headline_as_text(
+    tab: Callable[[str], Any], address: str, tracked: Tracked
+) -> None:
+    assert tracked.report.mfu is not None
+    with tab("text") as page:
+        page.page.get_by_text(f"MFU {percent_text(tracked.report.mfu)}", exact=True).first.wait_for()
+        assert page.page.get_by_role("heading", name="What to fix first").count() == 1
+        assert asked_elsewhere(page, address) == []
+
+
+def test_the_page_beside_the_trace_shows_the_run_without_a_network(tracked: Tracked, browser: Any) -> None:
+    assert {"waterfall", "steps", "timeline", "modules"} <= set(tracked.report.figures())
+    path = tracked.trace.with_name(tracked.trace.name.replace(".pt.trace.json.gz", ".report.html"))
+    assert path.read_text(encoding="utf-8") == render_html([tracked.report])
+    with opened_file(browser, path) as page:
+        assert_all_is_drawn(page, (tracked.report,))
+        assert_it_is_accessible(page)
+        assert_it_fits(page)
+        assert page.complaints == [] and page.requests == []
