@@ -39,7 +39,7 @@ def _caption(report: Report, samples: DeviceSamples) -> str:
     held = [reasons for reasons in samples.throttle if reasons]
     if held:
         share = percent_text(len(held) / len(samples.throttle), 0)
-        reasons = ", ".join(dict.fromkeys(held))
+        reasons = ", ".join(dict.fromkeys(reason for reasons in held for reason in reasons.split(", ")))
         said.append(f"the clock was held down in {share} of the samples: {shown_text(reasons, 120)}")
     else:
         said.append("nothing held the clock down")

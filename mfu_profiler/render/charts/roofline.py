@@ -130,7 +130,7 @@ def _spec(points: list[Spec], roofs: list[Spec]) -> Spec:
         "layer": [
             {
                 "data": {"values": roofs},
-                "mark": {"type": "line", "strokeWidth": 2, "color": "#6b7a90", "interpolate": "linear"},
+                "mark": {"type": "line", "strokeWidth": 2, "color": "#6b7a90", "clip": True},
                 "encoding": {"x": x, "y": y, "detail": {"field": "roof", "type": "nominal"},
                              "tooltip": [{"field": "roof", "type": "nominal"}]},
             },

@@ -28,7 +28,8 @@ def steps_figure(report: Report) -> Figure | None:
     if not shown:
         return None
     labels = _labels(shown)
-    median_ns = median(window.duration_ns for window in shown)
+    averaged = [window for window in shown if window.role == "averaged"]
+    median_ns = median(window.duration_ns for window in averaged or shown)
     named = [_named(window, median_ns) for window in shown]
     rest = len(report.windows) - len(shown)
     outliers = [f"{label} ({name})" for label, name in zip(labels, named, strict=True) if name]

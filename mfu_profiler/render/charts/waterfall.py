@@ -52,7 +52,7 @@ def _caption(report: Report, causes: list[_Row]) -> str:
     small = sum(1 for row in causes if 0 < abs(row[1]) < _LEAST_FRACTION)
     if small:
         count = "1 cause" if small == 1 else f"{small} causes"
-        said.append(f"Not drawn: {count} of under {percent_text(_LEAST_FRACTION)}")
+        said.append(f"Not drawn: {count} of under {percent_text(_LEAST_FRACTION, 2)}")
     return ". ".join(said) + "."
 
 
