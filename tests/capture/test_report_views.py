@@ -37,10 +37,16 @@ def test_a_run_with_a_folder_leaves_page_and_tensorboard_files(tmp_path: Path, w
     assert warnings_of() == []
 
 
-def test_tensorboard_reads_the_scalars_before_the_images(tmp_path: Path) -> None:
+def test_tensorboard_reads_the_scalars_and_then_the_images(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="reads the files"
+    )
     train_to_the_end(tmp_path)
     found = left(tmp_path)
     assert found[".mfu_profiler"].name < found[".mfu_profiler.images"].name
+    read = accumulator.EventAccumulator(str(found[".mfu_profiler"].parent)).Reload().Tags()
+    scalars, pictures = {"mfu_profiler/mfu"}, {"mfu_profiler/waterfall", "mfu_profiler/timeline"}
+    assert scalars | pictures <= {*read["scalars"], *read["tensors"]}
 
 
 def test_the_page_is_that_of_the_report(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.chromium import started_browser
-from tests.tensorboard_server import started_tensorboard
-from tools.screenshots.runs import train_runs
+from tests.tensorboard_server import started_tensorboard, wait_for
+from tools.screenshots.runs import WORKERS, train_runs
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "assets" / "tensorboard"
@@ -66,6 +66,14 @@ SHOTS: Mapping[str, tuple[str, tuple[int, int], Callable[[Any], None]]] = {
 """Name of the file -> tab, size of the window, and what to do there."""
 
 
+def wait_until_all_are_read(browser: Any, address: str, count: int) -> None:
+    """Wait until TensorBoard knows the last file of so many runs."""
+    page = browser.new_page()
+    tags = f"{address}/data/plugin/images/tags"
+    wait_for(lambda: len(page.request.get(tags).json()) == count, lambda: f"not {count} runs at {tags}")
+    page.close()
+
+
 def main() -> None:
     """Train unless there are runs already; start TensorBoard; write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
@@ -77,6 +85,7 @@ def main() -> None:
         if not runs.is_dir():
             train_runs(runs)
         with started_tensorboard(runs, Path(folder)) as address, started_browser() as browser:
+            wait_until_all_are_read(browser, address, count=len(WORKERS))
             for name, (tab, (width, height), prepare) in SHOTS.items():
                 page = browser.new_page(viewport={"width": width, "height": height})
                 page.set_default_timeout(PATIENCE_MS)
