@@ -1,8 +1,7 @@
-"""The charts of a step's time say what the report says: waterfall, steps, timeline, difference."""
+"""The charts of a step's time say what the report says: waterfall, steps, timeline."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,17 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfu_profiler.analysis.comparing.comparison import CauseChange
 from mfu_profiler.analysis.report import PARTS, Partition, Report, WaterfallRow
 from mfu_profiler.render.causes import ENDS, cause_words
 from mfu_profiler.render.charts import Figure
 from mfu_profiler.render.charts.colors import color_of
-from mfu_profiler.render.charts.difference import difference_figure
 from mfu_profiler.render.charts.steps import MOST_STEPS, steps_figure
 from mfu_profiler.render.charts.timeline import timeline_figure
 from mfu_profiler.render.charts.waterfall import waterfall_figure
-from mfu_profiler.units import time_text
-from tests.analysis.compared import pair, run
 from tests.render.charted import charted, window
 from tests.render.sample import SAMPLES, low_coverage, resnet, unknown_device, waterfall, with_gain
 
@@ -252,61 +247,15 @@ def test_the_caption_says_what_the_timeline_leaves_out() -> None:
     assert figure.caption == (
         "5 events of the averaged step nearest to the median; "
         "5 shorter ones, of 700 ns at most, are not drawn; "
-        "5 streams or threads with less time are not drawn. Drag over the upper strip to zoom."
+        "5 streams or threads with less time are not drawn."
     )
     assert figure.title == "One step: volta_sgemm_128x64_nn, 10.0 ms"
     assert report.step_timeline is not None
     lanes = tuple(replace(lane, left_out_count=0, left_out_ns=0) for lane in report.step_timeline.lanes)
     whole = replace(report.step_timeline, lanes=lanes, lanes_left_out=0, label="span")
     figure = made(timeline_figure(replace(report, step_timeline=whole)))
-    assert figure.caption == "5 events of the whole trace. Drag over the upper strip to zoom."
+    assert figure.caption == "5 events of the whole trace."
     assert figure.title == "The whole trace, 10.0 ms"
     empty = tuple(replace(lane, events=()) for lane in lanes)
     assert timeline_figure(replace(report, step_timeline=replace(whole, lanes=empty))) is None
     assert timeline_figure(replace(report, step_timeline=None)) is None
-
-
-# --- difference ----------------------------------------------------------------------------------------
-
-times = st.floats(0.0, 2.0, allow_subnormal=False)
-causes = st.lists(st.tuples(times, times), min_size=1, max_size=len(PARTS))
-
-
-@given(causes)
-def test_the_bridge_leads_from_one_step_to_the_other(found: list[tuple[float, float]]) -> None:
-    changes = tuple(
-        CauseChange(cause, a, b, b - a, None, None) for cause, (a, b) in zip(PARTS, found, strict=False)
-    )
-    start, end = sum(a for a, _ in found), sum(b for _, b in found)
-    compared = replace(pair(run(0.1), run(0.2)), causes=changes)
-    first, *bars, last = made(difference_figure(compared)).spec["data"]["values"]
-    assert (first["cause"], first["low"], first["high"]) == ("step of A", 0.0, pytest.approx(1e3 * start))
-    assert (last["cause"], last["low"], last["high"]) == ("step of B", 0.0, pytest.approx(1e3 * end))
-    at = first["high"]
-    for bar in bars:
-        is_longer = bar["text"].startswith("+")
-        assert (bar["color"] == "#d9482b") == is_longer
-        assert bar["low" if is_longer else "high"] == pytest.approx(at, abs=1e-6)
-        at = bar["high" if is_longer else "low"]
-    assert at == pytest.approx(last["high"], abs=1e-6), "no change is lost, however small"
-    assert len({bar["cause"] for bar in bars}) == len(bars)
-
-
-def test_a_bar_of_the_bridge_says_how_much_from_what_to_what() -> None:
-    changes = (
-        CauseChange("idle_data_loading", 0.06, 0.01, -0.05, 0.5, 0.1),
-        CauseChange("copy", 0.01, 0.02, 0.01, 0.1, 0.2),
-        CauseChange("communication", 0.03, 0.03001, 0.00001, 0.3, 0.3),
-    )
-    compared = replace(pair(run(0.1), run(0.06)), causes=changes)
-    figure = made(difference_figure(compared))
-    bars = figure.spec["data"]["values"]
-    assert [(bar["cause"], bar["text"], bar["detail"]) for bar in bars] == [
-        ("step of A", time_text(0.1), ""),
-        ("data loading", "-50.0 ms", "60.0 ms → 10.0 ms"),
-        ("exposed copy", "+10.0 ms", "10.0 ms → 20.0 ms"),
-        ("smaller changes", "+10.0 µs", "together"),
-        ("step of B", "60.0 ms", ""),
-    ]
-    assert re.match(r"100 ms → 60\.0 ms", figure.caption)
-    assert difference_figure(replace(compared, causes=())) is None
