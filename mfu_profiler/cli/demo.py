@@ -18,7 +18,7 @@ Training a small GPT for {steps} steps on {device}. Its data loader is slow on p
 pure Python, in the training process. The report follows in about half a minute.
 """
 _AFTER = """\
-The trace and the report as JSON are in {folder}
+The trace and the report (JSON, HTML page) are in {folder}
   the same report again:      python -m mfu_profiler report {trace}
   around your own training:   with mfu_profiler.track(model):     or     python -m mfu_profiler run train.py
 """

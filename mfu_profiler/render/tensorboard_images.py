@@ -26,8 +26,6 @@ IMAGES = ("waterfall", "steps", "timeline")
 _SCALE = 1.0
 """Pixels as TensorBoard shows them in "actual size": twice as many would not fit beside its side bar, and its
 thumbnails leave pixels out, whatever the size."""
-_FOR_A_POINTER = " Drag over the upper strip to zoom."
-"""Said by the timeline's caption; of no use beside a picture."""
 
 
 def render_tensorboard_images(report: Report, *, wall_time_s: float, step: int = 0) -> bytes | None:
@@ -57,9 +55,7 @@ def _value(name: str, figure: Figure) -> Any:
     width, height = struct.unpack(">II", png[16:24])  # PNG, section 11.2.1: the header comes first
     content = [str(width).encode(), str(height).encode(), png]
     length = tensor_shape_pb2.TensorShapeProto.Dim(size=len(content))
-    about = metadata.create_summary_metadata(
-        display_name=figure.title, description=escaped(figure.caption.removesuffix(_FOR_A_POINTER))
-    )
+    about = metadata.create_summary_metadata(display_name=figure.title, description=escaped(figure.caption))
     return summary_pb2.Summary.Value(
         tag=f"{PREFIX}/{name}",
         metadata=about,

@@ -61,7 +61,7 @@ def _caption(step: StepTimeline) -> str:
         said.append(f"{count_text(left)} shorter ones, of {time_text(longest / 1e9)} at most, are not drawn")
     if step.lanes_left_out:
         said.append(f"{count_text(step.lanes_left_out)} streams or threads with less time are not drawn")
-    return "; ".join(said) + ". Drag over the upper strip to zoom."
+    return f"{'; '.join(said)}."
 
 
 def _rows(step: StepTimeline, lane: TimelineLane, first: int) -> Iterator[Spec]:
