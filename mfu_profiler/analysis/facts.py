@@ -151,14 +151,17 @@ class TimelineLane:
     """Start in ns from the step's start, length in ns, index into ``names``, index into ``kinds``, and how
     many others of the lane enclose it. Clipped to the step, by start."""
     left_out_count: int
-    """Shorter events that are not listed."""
+    """Shorter events that are not listed; of host threads without those that four others enclose."""
     left_out_ns: int
     """How long the longest of them is; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepTimeline:
-    """What happened in one representative step: the averaged window nearest to the median length."""
+    """What happened in one representative step: the averaged window nearest to the median length.
+
+    Of a trace without steps the whole of it, labelled ``span``.
+    """
 
     label: str
     """Of the window."""

@@ -276,7 +276,7 @@ class Report:
     options: tuple[NumericOption, ...] = ()
     """The quickest first."""
     step_timeline: StepTimeline | None = None
-    """None where there is no step."""
+    """None where nothing tells when anything ran."""
     device_samples: DeviceSamples | None = None
     """Live runs on a device that can be asked."""
 

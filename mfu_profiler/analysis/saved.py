@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from mfu_profiler.analysis.report import SCHEMA_VERSION, Report
+from mfu_profiler.analysis.report import SCHEMA_VERSION, Report, StepTimeline
 from mfu_profiler.errors import TraceFormatError
 
 __all__ = ["is_saved_report", "saved_reports"]
@@ -18,6 +18,11 @@ _FIRST_KEY = re.compile(rb'\s*\{\s*"([a-z_]+)"\s*:')
 _KEYS = frozenset({"reports", *(field.name for field in fields(Report))})
 """None of them is a key of a trace, whose version is ``schemaVersion``."""
 _LONGEST_VERSION = 20
+_BEYOND = 1e60
+"""No time, count, rate or size of this world reaches it."""
+_MOST_EVENTS = 20_000
+"""Of a drawn step; ours have a seventh of it."""
+_MOST_DEPTH = 16
 _AGAIN = "make it from the trace:  report TRACE --json FILE"
 
 
@@ -49,10 +54,48 @@ def saved_reports(content: bytes, name: str) -> tuple[Report, ...]:
         raise TraceFormatError(
             f"{name}: a report of schema version {version}; this mfu_profiler reads {SCHEMA_VERSION}.", _AGAIN
         )
+    if not _is_measurable(plain):
+        raise TraceFormatError(f"{name}: a number in it is beyond all measure.", _AGAIN)
     reports = _converted(plain.get("reports", [plain]), name)
+    for report in reports:
+        if (because := _inconsistent_because(report)) is not None:
+            raise TraceFormatError(f"{name}: no report of mfu_profiler ({because}).", _AGAIN)
     if not reports:
         raise TraceFormatError(f"{name}: the file holds no report.", _AGAIN)
     return reports
+
+
+def _is_measurable(value: Any) -> bool:
+    """Whether all numbers in a plain value are such as something measured could have."""
+    if isinstance(value, dict):
+        return all(map(_is_measurable, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_measurable, value))
+    return not isinstance(value, (int, float)) or abs(value) < _BEYOND
+
+
+def _inconsistent_because(report: Report) -> str | None:
+    """What in a report contradicts itself so that it could not be drawn; None where nothing does."""
+    if any((row.flop or 0) < 0 or (row.byte or 0) < 0 or row.time_s < 0 for row in report.kernels):
+        return "a kernel of negative time, FLOP or bytes"
+    if any(min(row.forward, row.backward, row.recomputed) < 0 for row in report.flop.by_module):
+        return "a module of negative FLOP"
+    samples, step = report.device_samples, report.step_timeline
+    if samples is not None and len({*map(len, (getattr(samples, one.name) for one in fields(samples)))}) > 1:
+        return "device_samples of unequal lengths"
+    return None if step is None else _undrawable_because(step)
+
+
+def _undrawable_because(step: StepTimeline) -> str | None:
+    events = [event for lane in step.lanes for event in lane.events]
+    if len(events) > _MOST_EVENTS:
+        return f"step_timeline has {len(events):,} events; at most {_MOST_EVENTS:,} can be drawn"
+    for start_ns, length_ns, name, kind, depth in events:
+        if start_ns < 0 or length_ns < 0 or start_ns + length_ns > step.duration_ns:
+            return "an event of step_timeline lies outside of its step"
+        if not (0 <= name < len(step.names) and 0 <= kind < len(step.kinds) and 0 <= depth < _MOST_DEPTH):
+            return "an event of step_timeline names what is not there"
+    return None
 
 
 def _converted(plain: Any, name: str) -> tuple[Report, ...]:

@@ -93,7 +93,8 @@ def step_timeline(times: Times) -> StepTimeline | None:
     lanes: list[TimelineLane] = []
     left_out = 0
     for kind, events, labels in _all_events(times, start_ns, end_ns):
-        busiest = _busiest(events, MOST_LANES[kind])
+        first = times.host.main_thread if kind == "host" else None
+        busiest = _busiest(events, MOST_LANES[kind], first)
         left_out += len(np.unique(events.lane)) - len(busiest)
         kept = _longest(events.rows(np.isin(events.lane, busiest)), MOST_EVENTS[kind])
         for lane in busiest:
@@ -196,12 +197,13 @@ def _depths(events: _Events) -> Int64:
     return depth
 
 
-def _busiest(events: _Events, most: int) -> list[int]:
-    """The lanes with most time, the busiest first."""
-    lanes = np.unique(events.lane)
+def _busiest(events: _Events, most: int, first: int | None) -> list[int]:
+    """The lanes with most time, the busiest first; one of them may be set before all others."""
     outer = events.rows(events.depth == 0)
-    time_ns = [int((outer.end_ns - outer.start_ns)[outer.lane == lane].sum()) for lane in lanes]
-    order = np.argsort(-np.array(time_ns, np.int64), kind="stable")[:most]
+    lanes, place = np.unique(outer.lane, return_inverse=True)
+    time_ns = np.bincount(place, weights=outer.end_ns - outer.start_ns, minlength=len(lanes))
+    is_after = np.array([lane != first for lane in lanes.tolist()], np.bool_)
+    order = np.lexsort((-time_ns, is_after))[:most]
     return [int(lane) for lane in lanes[order]]
 
 

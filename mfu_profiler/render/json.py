@@ -33,8 +33,12 @@ def render_json(reports: Sequence[Report]) -> str:
     except UnicodeEncodeError:  # a lone surrogate, from a file name or a "\ud800" in a trace
         encoded = msgspec.json.encode(_without_surrogates(msgspec.to_builtins(content)))
     indented = msgspec.json.format(encoded, indent=2).decode()
-    text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), indented)
+    text = _NUMBERS.sub(_on_one_line, indented)
     return _SUSPECT.sub(_escaped, text) + "\n"
+
+
+def _on_one_line(numbers: re.Match[str]) -> str:
+    return f"[{', '.join(numbers[0][1:-1].replace(',', ' ').split())}]"
 
 
 def _escaped(match: re.Match[str]) -> str:

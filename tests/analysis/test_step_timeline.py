@@ -198,8 +198,8 @@ def test_lanes_say_what_they_are() -> None:
     assert [lane.label for lane in step_of(drawn).lanes] == [
         "time by cause",
         "stream 0",
-        "thread 1/1, launches",
         "main thread 1/0, launches",
+        "thread 1/1, launches",
     ]
 
 

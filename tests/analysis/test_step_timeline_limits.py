@@ -89,13 +89,14 @@ def test_the_limits_hold_for_a_large_step() -> None:
     assert sum(len(lane.events) for lane in lanes_of(step, "cause")) <= MOST_EVENTS["cause"]
 
 
-def test_threads_beyond_the_limit_are_counted() -> None:
+def test_threads_beyond_the_limit_are_counted_and_the_main_one_is_never_among_them() -> None:
     ops = [Host("aten::mm", 0, (10 + thread) * US, thread) for thread in range(7)]
     drawn = assembled([], [], ops, [Host("ProfilerStep#0", 0, 20 * US)], device=None)
     step = step_of(drawn)
     assert step.lanes_left_out == 7 - MOST_LANES["host"]
     assert [lane.label for lane in lanes_of(step, "host")] == [
-        f"thread 1/{thread}" for thread in (6, 5, 4, 3)
+        "main thread 1/0",
+        *(f"thread 1/{thread}" for thread in (6, 5, 4)),
     ]
 
 
