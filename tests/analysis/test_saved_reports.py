@@ -46,7 +46,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "unequal samples": (with_samples, "unequal"),
     "negative FLOP": (lambda plain: plain["kernels"][0].update(flop=-1.0), "negative"),
     "beyond measure": (lambda plain: plain.update(step_time_s=1e300), "beyond all measure"),
-    "beyond measure, whole": (lambda plain: plain["trace"].update(events=10**40), "beyond all measure"),
+    "beyond measure, whole": (lambda plain: plain["trace"].update(events=10**70), "beyond all measure"),
     "a word for a number": (lambda plain: plain.update(mfu="much"), "no report"),
 }
 
