@@ -64,13 +64,14 @@ def block(request: pytest.FixtureRequest, blocks: dict[int, Block]) -> Block:
     return blocks[request.param]
 
 
-def test_there_is_a_trace_a_report_and_nothing_hidden(block: Block) -> None:
+def test_there_is_a_trace_a_report_a_page_and_nothing_hidden(block: Block) -> None:
     stem = rf"[\w-]+_{os.getpid()}\.\d{{19}}"
     names = sorted(path.name for path in block.folder.iterdir())
-    assert len(names) == 3
+    assert len(names) == 4
     assert re.fullmatch(stem, names[0]), "a folder of its own for TensorBoard"
     assert re.fullmatch(stem + r"\.pt\.trace\.json\.gz", names[1]), "the name that torch-tb-profiler finds"
-    assert re.fullmatch(stem + r"\.report\.json", names[2])
+    assert re.fullmatch(stem + r"\.report\.html", names[2])
+    assert re.fullmatch(stem + r"\.report\.json", names[3])
     assert block.trace == block.folder / names[1]
 
 
