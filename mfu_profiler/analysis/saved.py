@@ -18,10 +18,35 @@ _FIRST_KEY = re.compile(rb'\s*\{\s*"([a-z_]+)"\s*:')
 _KEYS = frozenset({"reports", *(field.name for field in fields(Report))})
 """None of them is a key of a trace, whose version is ``schemaVersion``."""
 _LONGEST_VERSION = 20
+_LONGEST_KEY = 60
 _BEYOND = 1e60
-"""No time, count, rate or size of this world reaches it."""
+"""No time, count, rate or size of this world reaches it, or is so many times smaller than 1."""
+_POSITIVE = frozenset({"step_time_s", "peak_flop_per_s", "memory_byte_per_s"})
+"""Known, they are divided by."""
+_NEVER_NEGATIVE = _POSITIVE | {
+    "achieved_flop_per_s",
+    "backward",
+    "byte",
+    "count",
+    "datasheet_clock_hz",
+    "duration_ns",
+    "flop",
+    "forward",
+    "hardware_per_step",
+    "hfu",
+    "ideal_time_s",
+    "mfu",
+    "model_per_step",
+    "peak_fraction",
+    "power_limit_w",
+    "recomputed",
+    "sampled_clock_hz",
+    "step_time_after_s",
+    "step_times_s",
+}
 _MOST_EVENTS = 20_000
 """Of a drawn step; ours have a seventh of it."""
+_MOST_LANES = 100
 _MOST_DEPTH = 16
 _AGAIN = "make it from the trace:  report TRACE --json FILE"
 
@@ -54,8 +79,9 @@ def saved_reports(content: bytes, name: str) -> tuple[Report, ...]:
         raise TraceFormatError(
             f"{name}: a report of schema version {version}; this mfu_profiler reads {SCHEMA_VERSION}.", _AGAIN
         )
-    if not _is_measurable(plain):
-        raise TraceFormatError(f"{name}: a number in it is beyond all measure.", _AGAIN)
+    if (key := _immeasurable(plain)) is not None:
+        shown = key[:_LONGEST_KEY]
+        raise TraceFormatError(f"{name}: a number in it is beyond all measure ({shown}).", _AGAIN)
     reports = _converted(plain.get("reports", [plain]), name)
     for report in reports:
         if (because := _inconsistent_because(report)) is not None:
@@ -65,21 +91,25 @@ def saved_reports(content: bytes, name: str) -> tuple[Report, ...]:
     return reports
 
 
-def _is_measurable(value: Any) -> bool:
-    """Whether all numbers in a plain value are such as something measured could have."""
+def _immeasurable(value: Any, key: str = "") -> str | None:
+    """The key of a number that nothing measured could have; None where there is none."""
     if isinstance(value, dict):
-        return all(map(_is_measurable, value.values()))
+        return next(filter(None, (_immeasurable(inner, name) for name, inner in value.items())), None)
     if isinstance(value, list):
-        return all(map(_is_measurable, value))
-    return not isinstance(value, (int, float)) or abs(value) < _BEYOND
+        return next(filter(None, (_immeasurable(inner, key) for inner in value)), None)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if value == 0:
+        return key if key in _POSITIVE else None
+    is_fine = 1 / _BEYOND < abs(value) < _BEYOND and (value > 0 or key not in _NEVER_NEGATIVE)
+    return None if is_fine else key
 
 
 def _inconsistent_because(report: Report) -> str | None:
-    """What in a report contradicts itself so that it could not be drawn; None where nothing does."""
-    if any((row.flop or 0) < 0 or (row.byte or 0) < 0 or row.time_s < 0 for row in report.kernels):
-        return "a kernel of negative time, FLOP or bytes"
-    if any(min(row.forward, row.backward, row.recomputed) < 0 for row in report.flop.by_module):
-        return "a module of negative FLOP"
+    """What in a report contradicts itself so that it could not be shown; None where nothing does."""
+    times_s = [row.time_s for row in report.kernels] + [row.time_s for row in report.ops]
+    if any(time_s < 0 for time_s in times_s):
+        return "a kernel or an op of negative time"
     samples, step = report.device_samples, report.step_timeline
     if samples is not None and len({*map(len, (getattr(samples, one.name) for one in fields(samples)))}) > 1:
         return "device_samples of unequal lengths"
@@ -87,6 +117,8 @@ def _inconsistent_because(report: Report) -> str | None:
 
 
 def _undrawable_because(step: StepTimeline) -> str | None:
+    if len(step.lanes) > _MOST_LANES:
+        return f"step_timeline has {len(step.lanes):,} lanes; at most {_MOST_LANES} can be drawn"
     events = [event for lane in step.lanes for event in lane.events]
     if len(events) > _MOST_EVENTS:
         return f"step_timeline has {len(events):,} events; at most {_MOST_EVENTS:,} can be drawn"

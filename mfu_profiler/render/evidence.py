@@ -68,9 +68,13 @@ def _gain(report: Report, finding: Finding) -> str:
 
 def fixes_ladder(report: Report) -> str:
     """``one after the other, at best: now 176 ms (28.2 %) → with 1: 119 ms (41.7 %) → and 2: ...``."""
-    if len(report.ladder) < 2 or report.step_time_s is None:
-        return ""
     number = {finding.code: index for index, finding in enumerate(report.findings, start=1)}
+    if (
+        len(report.ladder) < 2
+        or report.step_time_s is None
+        or {rung.code for rung in report.ladder} - {*number}
+    ):
+        return ""
     rungs = [f"now {_state(report.step_time_s, report.mfu)}"]
     for place, rung in enumerate(report.ladder):
         state = _state(rung.step_time_after_s, rung.mfu_after)

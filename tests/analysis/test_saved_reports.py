@@ -44,7 +44,21 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "can be drawn",
     ),
     "unequal samples": (with_samples, "unequal"),
-    "negative FLOP": (lambda plain: plain["kernels"][0].update(flop=-1.0), "negative"),
+    "too many lanes": (
+        lambda plain: plain["step_timeline"].update(lanes=plain["step_timeline"]["lanes"] * 100),
+        "can be drawn",
+    ),
+    "negative FLOP": (lambda plain: plain["kernels"][0].update(flop=-1.0), "beyond all measure"),
+    "a rate below all": (
+        lambda plain: plain["kernels"][0].update(achieved_flop_per_s=1e-300),
+        "beyond all measure",
+    ),
+    "a step of no time": (lambda plain: plain.update(step_time_s=0.0), "beyond all measure"),
+    "a negative bandwidth": (
+        lambda plain: plain["device"].update(memory_byte_per_s=-1.0),
+        "beyond all measure",
+    ),
+    "negative time": (lambda plain: plain["ops"][0].update(time_s=-1.0), "negative time"),
     "beyond measure": (lambda plain: plain.update(step_time_s=1e300), "beyond all measure"),
     "beyond measure, whole": (lambda plain: plain["trace"].update(events=10**70), "beyond all measure"),
     "a word for a number": (lambda plain: plain.update(mfu="much"), "no report"),
