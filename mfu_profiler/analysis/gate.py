@@ -66,6 +66,8 @@ class GateResult:
     ok: bool
     message: str
     """What was measured and what the limit is, or why the limit cannot be judged. It may quote a trace."""
+    is_doubtful: bool = False
+    """Kept only since nobody can tell: to be said as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ _NEVER_NEGATIVE = _POSITIVE | {
 _MOST_EVENTS = 20_000
 """Of a drawn step; ours have a seventh of it."""
 _MOST_LANES = 100
+_MOST_ROWS = 1_000
+"""Of a table; ours have a tenth of it."""
 _MOST_DEPTH = 16
 _AGAIN = "make it from the trace:  report TRACE --json FILE"
 
@@ -107,6 +109,10 @@ def _immeasurable(value: Any, key: str = "") -> str | None:
 
 def _inconsistent_because(report: Report) -> str | None:
     """What in a report contradicts itself so that it could not be shown; None where nothing does."""
+    if report.mfu is not None and report.mfu > 1:
+        return "an MFU over 100 %"
+    if max(len(report.kernels), len(report.ops)) > _MOST_ROWS:
+        return f"a table of more than {_MOST_ROWS:,} rows"
     times_s = [row.time_s for row in report.kernels] + [row.time_s for row in report.ops]
     if any(time_s < 0 for time_s in times_s):
         return "a kernel or an op of negative time"

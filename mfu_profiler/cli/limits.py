@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mfu_profiler.cli.output import print_failures
+from mfu_profiler.cli.output import print_failures, print_notes
 from mfu_profiler.errors import OptionError
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["FAILED", "fraction_of", "gate_status", "limits_of", "seconds_of"]
 
 FAILED = 1
+_SUSPECT_S = 5.0
+"""A longer step time without a unit was meant in ms."""
 """Exit status where a limit is not kept."""
 
 _MFU, _STEP_TIME, _LOSS = "--fail-under-mfu", "--fail-over-step-time", "--fail-on"
@@ -89,7 +92,10 @@ def seconds_of(text: str) -> float:
         OptionError: it is no time.
 
     """
-    return _quantity(text, _PER_SECOND, "seconds such as 0.12, or a time such as 120ms")
+    found = _quantity(text, _PER_SECOND, "seconds such as 0.12, or a time such as 120ms")
+    if text.strip()[-1:].isdigit() and _SUSPECT_S <= found < math.inf:
+        raise OptionError(f"{found:g} without a unit is {found:g} seconds; give it one")
+    return found
 
 
 def _quantity(text: str, per_unit: dict[str, float], wanted: str) -> float:
@@ -117,4 +123,5 @@ def gate_status(results: Sequence[GateResult]) -> int:
     """Says why on stderr, a line a limit, and returns the exit status: ``FAILED`` unless all are kept."""
     failures = [result.message for result in results if not result.ok]
     print_failures(failures)
+    print_notes([result.message for result in results if result.ok and result.is_doubtful])
     return FAILED if failures else 0

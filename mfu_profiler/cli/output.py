@@ -20,6 +20,7 @@ __all__ = [
     "discard_stdout",
     "print_error",
     "print_failures",
+    "print_notes",
     "print_text",
     "stdout_color",
     "terminal_width",
@@ -193,6 +194,14 @@ def print_failures(messages: Sequence[str]) -> None:
 
     if messages:
         _print_lines([f"failed: {shown_text(message)}" for message in messages])
+
+
+def print_notes(messages: Sequence[str]) -> None:
+    """One ``note: ...`` line on stderr for each limit that is kept only as far as anybody can tell."""
+    from mfu_profiler.render.names import shown_text
+
+    if messages:
+        _print_lines([f"note: {shown_text(message)}" for message in messages])
 
 
 def _print_lines(lines: Sequence[str]) -> None:

@@ -183,6 +183,7 @@ def test_a_file_that_cannot_be_written_is_status_2_and_the_reasons_are_said(
         ("--fail-under-mfu nan", "not a fraction", "--fail-under-mfu 35%"),
         ("--fail-under-mfu 35ms", "not a fraction", "--fail-under-mfu 35%"),
         ("--fail-over-step-time 0", "must be positive, not 0", "--fail-over-step-time 120ms"),
+        ("--fail-over-step-time 120", "without a unit", "--fail-over-step-time 120ms"),
         ("--fail-over-step-time 1e999", "must be positive, not inf", "--fail-over-step-time 120ms"),
         ("--fail-over-step-time 12%", "not seconds", "--fail-over-step-time 120ms"),
         ("--fail-over-step-time fast", "not seconds", "--fail-over-step-time 120ms"),

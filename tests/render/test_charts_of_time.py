@@ -54,7 +54,7 @@ def assert_the_bars_chain(report: Report) -> None:
         for bar in found:
             assert (bar["low"], bar["high"]) == pytest.approx(tuple(sorted((left, after))), abs=1e-12)
             is_gain = rows[cause].fraction < 0
-            assert (bar["color"] == color_of("mfu")) == is_gain
+            assert (bar["color"] == color_of("gain")) == (is_gain and cause != "profiler")
             assert bar["share"].startswith("-") == is_gain
         left = after
     assert mfu["high"] == pytest.approx(left, abs=1e-9)
@@ -74,7 +74,7 @@ def test_any_bars_lead_from_the_peak_to_the_mfu(parts: list[float]) -> None:
 def test_a_gain_is_green_goes_back_up_and_reads_negative() -> None:
     peak, gain, loss, *_ = bars_of(with_gain())
     assert (gain["cause"], gain["low"], gain["high"]) == ("precision", 1.0, pytest.approx(1.08))
-    assert gain["color"] == color_of("mfu") != loss["color"] == color_of("matmul_inefficiency")
+    assert gain["color"] == color_of("gain") != loss["color"] == color_of("matmul_inefficiency")
     assert gain["text"] == "-8.0 % · -14.1 ms" and gain["detail"] == "fp8 matmuls"
     assert loss["high"] == gain["high"] and loss["low"] == pytest.approx(0.58)
     assert peak["text"] == peak["time"] == ""
@@ -210,7 +210,7 @@ def test_more_steps_than_can_be_told_apart_are_counted() -> None:
     found = with_windows(*((f"ProfilerStep#{number}", 100) for number in range(MOST_STEPS + 3)))
     figure, rows, _ = steps_of(found)
     assert len({row["step"] for row in rows}) == MOST_STEPS
-    assert figure.caption == "200 steps, median 100 ms; 3 more are not drawn."
+    assert figure.caption == "200 steps, median 100 ms; the 3 after them are not drawn."
 
 
 def test_without_windows_there_are_no_steps() -> None:
@@ -246,7 +246,7 @@ def test_the_caption_says_what_the_timeline_leaves_out() -> None:
     figure = made(timeline_figure(report))
     assert figure.caption == (
         "5 events of the averaged step nearest to the median; "
-        "5 shorter ones, of 700 ns at most, are not drawn; "
+        "shorter ones are not drawn: 2 activities of 500 ns at most, 3 host events of 700 ns at most; "
         "5 streams or threads with less time are not drawn."
     )
     assert figure.title == "One step: volta_sgemm_128x64_nn, 10.0 ms"

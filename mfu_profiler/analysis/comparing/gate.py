@@ -33,7 +33,9 @@ def _result(pair: PairComparison, limit: float, *, with_place: bool) -> GateResu
     place = _place(pair.a) if with_place else ""
     name = ", ".join(filter(None, [f"step time of {run_label(pair.b.run)}", place]))
     ok, message = _verdict(pair, limit)
-    return GateResult(name, ok, f"{name}: {message}")
+    change = pair.change_fraction
+    is_doubtful = ok and change is not None and change > limit + _ROUNDING
+    return GateResult(name, ok, f"{name}: {message}", is_doubtful)
 
 
 def _missing(one: NotCompared) -> GateResult:

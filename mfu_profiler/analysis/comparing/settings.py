@@ -28,6 +28,8 @@ def setting_changes(report_a: Report, report_b: Report) -> tuple[SettingChange, 
 
 def finding_fates(report_a: Report, report_b: Report) -> tuple[FindingFate, ...]:
     """Findings that only B has, then those that only A has, in the reports' order."""
+    if report_a.partition is None or report_b.partition is None:
+        return ()  # a run whose time is unknown has no findings, and nothing was fixed by that
     codes_a = {finding.code for finding in report_a.findings}
     codes_b = {finding.code for finding in report_b.findings}
     new = [finding for finding in report_b.findings if finding.code not in codes_a]

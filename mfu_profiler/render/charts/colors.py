@@ -12,6 +12,7 @@ _COLORS: Mapping[str, str] = MappingProxyType(
         # What a device can do with its time.
         "peak": "#6b7a90",
         "mfu": "#16a34a",
+        "gain": "#7bbf86",
         "compute": "#2f9e8f",
         "communication": "#7c6fe0",
         "copy": "#3f8fd9",
@@ -19,7 +20,7 @@ _COLORS: Mapping[str, str] = MappingProxyType(
         "idle_synchronization": "#d9468f",
         "idle_host": "#d99a0b",
         "idle_launch": "#a8825e",
-        "idle_unexplained": "#87909c",
+        "idle_unexplained": "#6f7885",
         # Losses while kernels run.
         "recomputation": "#5f8f3f",
         "optimizer_matmul": "#7f9f2f",
@@ -30,11 +31,11 @@ _COLORS: Mapping[str, str] = MappingProxyType(
         "other_kernels": "#1f7f8f",
         "profiler": "#9aa3af",
         # What a host thread does.
-        "op": "#6fa8dc",
-        "mark": "#aab3bf",
+        "op": "#a3c8ec",
+        "mark": "#cdd4dc",
         "launch": "#c9b458",
         "data loading": "#e2632b",
-        "blocked": "#d9468f",
+        "blocked": "#93307a",
         # Kinds of kernels that have a place of their own.
         "matmul": "#2f9e8f",
         "convolution": "#3f8fd9",

@@ -13,6 +13,7 @@ __all__ = ["difference_figure"]
 _LEAST_FRACTION = 0.0005
 """Of the longer step: a smaller change is no bar to be seen; those are one bar together."""
 _ROW_HEIGHT = 26
+_ROUNDING_S = 1e-9
 _STEP, _LONGER, _SHORTER = "#6b7a90", "#d9482b", "#16a34a"
 
 
@@ -31,7 +32,7 @@ def difference_figure(pair: PairComparison) -> Figure | None:
             _bar(_label(row), at, row.change_s, f"{time_text(row.time_a_s)} → {time_text(row.time_b_s)}")
         )
         at += row.change_s
-    if small:
+    if abs(small) > _ROUNDING_S:
         bars.append(_bar("smaller changes", at, small, "together"))
     bars.append(_whole("B", end))
     return Figure(

@@ -27,8 +27,12 @@ def roofline_figure(report: Report) -> Figure | None:
     roofs = _roofs(report, kernels, [point["intensity"] for point in points])
     share = sum(row.time_fraction for row in kernels)
     memory = report.device.memory_byte_per_s
+    count = "1 kernel" if len(kernels) == 1 else f"{len(kernels)} kernels"
+    is_over = any((row.peak_fraction or 0.0) > 1 for row in kernels)
+    over = "points over their roof execute fewer FLOP than they are counted with (Winograd, FFT)" * is_over
     said = [
-        f"{len(kernels)} kernels with known FLOP, {percent_text(share)} of the step; area: time",
+        f"{count} with known FLOP, {percent_text(share)} of the step; area: time",
+        over,
         "bytes are the least that the shapes imply, so true intensities are lower or equal",
         "the memory's bandwidth is unknown, so only the flat roofs are drawn" if memory is None else "",
     ]

@@ -33,10 +33,11 @@ def steps_figure(report: Report) -> Figure | None:
     named = [_named(window, median_ns) for window in shown]
     rest = len(report.windows) - len(shown)
     outliers = [f"{label} ({name})" for label, name in zip(labels, named, strict=True) if name]
-    steps = "1 step" if len(shown) == 1 else f"{count_text(len(shown))} steps"
+    kind = "profiled step" if report.steps.profiled_step_time_s is not None else "step"
+    steps = f"1 {kind}" if len(shown) == 1 else f"{count_text(len(shown))} {kind}s"
     said = [f"{steps}, median {time_text(median_ns / 1e9)}"]
     said += [f"apart: {', '.join(outliers[:6])}"] if outliers else []
-    said += [f"{count_text(rest)} more are not drawn"] if rest else []
+    said += [f"the {count_text(rest)} after them are not drawn"] if rest else []
     return Figure(
         name="steps",
         title="Step by step",
@@ -93,7 +94,13 @@ def class_scale(classes: Iterable[str]) -> Spec:
 
 
 def _spec(rows: list[Spec], names: list[Spec]) -> Spec:
-    x = {"field": "step", "type": "ordinal", "sort": None, "title": "step", "axis": {"labelAngle": 0}}
+    x = {
+        "field": "step",
+        "type": "ordinal",
+        "sort": None,
+        "title": "step",
+        "axis": {"labelAngle": 0, "labelOverlap": True},
+    }
     return {
         "$schema": SCHEMA,
         "width": 640,

@@ -17,6 +17,7 @@ _ROW_HEIGHT = 18
 _NAMED_PER_LANE = 150
 """The longest events of a lane carry their names."""
 _NAME_WIDTH = 80
+_KINDS_OF_LANES = {"cause": "stretches by cause", "stream": "activities", "host": "host events"}
 _SPAN = "span"
 """Label of the window of a trace that marks no steps."""
 
@@ -35,14 +36,15 @@ def timeline_figure(report: Report) -> Figure | None:
         rows += _rows(step, lane, first)
     return Figure(
         name="timeline",
-        title=_title(step),
+        title=_title(step, is_live=report.steps.profiled_step_time_s is not None),
         caption=_caption(step),
         spec=_spec(step, rows, labels),
     )
 
 
-def _title(step: StepTimeline) -> str:
-    what = "The whole trace" if step.label == _SPAN else f"One step: {shown_text(step.label, 40)}"
+def _title(step: StepTimeline, *, is_live: bool) -> str:
+    one = "One profiled step" if is_live else "One step"
+    what = "The whole trace" if step.label == _SPAN else f"{one}: {shown_text(step.label, 40)}"
     return f"{what}, {time_text(step.duration_ns / 1e9)}"
 
 
@@ -55,13 +57,20 @@ def _caption(step: StepTimeline) -> str:
     drawn = sum(len(lane.events) for lane in step.lanes)
     of_what = "the whole trace" if step.label == _SPAN else "the averaged step nearest to the median"
     said = [f"{count_text(drawn)} events of {of_what}"]
-    left = sum(lane.left_out_count for lane in step.lanes)
-    if left:
-        longest = max(lane.left_out_ns for lane in step.lanes)
-        said.append(f"{count_text(left)} shorter ones, of {time_text(longest / 1e9)} at most, are not drawn")
+    left_out = [text for kind, what in _KINDS_OF_LANES.items() if (text := _left_out(step, kind, what))]
+    if left_out:
+        said.append(f"shorter ones are not drawn: {', '.join(left_out)}")
     if step.lanes_left_out:
         said.append(f"{count_text(step.lanes_left_out)} streams or threads with less time are not drawn")
     return f"{'; '.join(said)}."
+
+
+def _left_out(step: StepTimeline, kind: str, what: str) -> str:
+    lanes = [lane for lane in step.lanes if lane.kind == kind and lane.left_out_count]
+    if not lanes:
+        return ""
+    count = count_text(sum(lane.left_out_count for lane in lanes))
+    return f"{count} {what} of {time_text(max(lane.left_out_ns for lane in lanes) / 1e9)} at most"
 
 
 def _rows(step: StepTimeline, lane: TimelineLane, first: int) -> Iterator[Spec]:
@@ -143,11 +152,17 @@ def _spec(step: StepTimeline, rows: list[Spec], labels: list[str]) -> Spec:
         },
         "encoding": {"x": x, "y": y},
     }  # fmt: skip
+    # The axis spans the whole step, whatever is drawn of it.
+    ends: Spec = {
+        "data": {"values": [{"start": 0, "row": 0}, {"start": whole[1], "row": 0}]},
+        "mark": {"type": "point", "opacity": 0, "aria": False},
+        "encoding": {"x": x, "y": y},
+    }
     detail: Spec = {
         "width": 640,
         "height": _ROW_HEIGHT * len(labels),
         "data": {"values": rows},
-        "layer": [bars, names],
+        "layer": [bars, names, ends],
     }
     return {"$schema": SCHEMA, "spacing": 12, "vconcat": [overview, detail]}
 

@@ -9,13 +9,15 @@ from mfu_profiler.render.charts.figure import SCHEMA, Figure, Spec
 from mfu_profiler.render.headline import mfu_text
 from mfu_profiler.render.losses import losses_heading
 from mfu_profiler.render.names import shown_text
-from mfu_profiler.units import percent_text, time_text
+from mfu_profiler.units import mfu_percent_text, percent_text, time_text
 
 __all__ = ["waterfall_figure"]
 
 _LEAST_FRACTION = 0.0005
 """A smaller part is no bar to be seen."""
 _ROW_HEIGHT = 26
+_NARROW = 280
+"""Pixels."""
 _Row = tuple[str, float, float | None, str]
 """Cause, share, seconds, detail."""
 
@@ -71,14 +73,14 @@ def _rows(report: Report) -> list[_Row]:
 
 def _bar(cause: str, fraction: float, ends: tuple[float, float], seconds: float | None, detail: str) -> Spec:
     label, meaning = cause_words(cause) if cause not in ENDS else ({"peak": "peak", "mfu": "MFU"}[cause], "")
-    share = percent_text(fraction)
+    share = mfu_percent_text(fraction) if cause == "mfu" else percent_text(fraction)
     time = "" if seconds is None or cause == "peak" else time_text(seconds)
     low, high = sorted(ends)
     return {
         "cause": shown_text(label, 30),
         "low": low,
         "high": high,
-        "color": color_of(cause) if fraction >= 0 else color_of("mfu"),
+        "color": color_of("gain" if fraction < 0 and cause != "profiler" else cause),
         "share": share,
         "time": time,
         "text": "" if cause == "peak" else " · ".join(filter(None, (share, time))),
@@ -122,11 +124,10 @@ def _spec(bars: list[Spec], x_title: str) -> Spec:
                     "fontSize": 12,
                     "align": {"expr": "datum.align"},
                     "dx": {"expr": "datum.dx"},
+                    # Where the bars are narrow, as on a phone, there is room for the share alone.
+                    "text": {"expr": f"width < {_NARROW} && datum.text ? datum.share : datum.text"},
                 },
-                "encoding": {
-                    "x": {"field": "x", "type": "quantitative"},
-                    "text": {"field": "text", "type": "nominal"},
-                },
+                "encoding": {"x": {"field": "x", "type": "quantitative"}},
             },
         ],
     }
