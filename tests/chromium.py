@@ -55,7 +55,7 @@ class Opened:
     page: Any
     url: str
     complaints: list[str] = field(default_factory=list)
-    """Errors and warnings of its console, and uncaught exceptions."""
+    """Errors and warnings of its console, uncaught exceptions, and dialogs."""
     requests: list[str] = field(default_factory=list)
     """Everything it asked for but itself."""
 
@@ -99,6 +99,7 @@ def opened(
     result = Opened(page, url)
     page.on("console", lambda said: said.type in ("error", "warning") and result.complaints.append(said.text))
     page.on("pageerror", lambda error: result.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: result.complaints.append(dialog.message) or dialog.dismiss())
     page.on("request", lambda asked: asked.url != url and result.requests.append(asked.url))
     try:
         page.goto(url)
