@@ -12,12 +12,13 @@ from rich.text import Text
 
 from mfu_profiler.analysis.verifying.verification import SCHEMA_VERSION, FindingChange, RunInfo, Verification
 from mfu_profiler.render.causes import cause_words
+from mfu_profiler.render.comparing.words import place_text, signed_percent
 from mfu_profiler.render.console import LEAST_WIDTH, new_console, written_text
 from mfu_profiler.render.console_parts import GAP, facts_table, print_heading
 from mfu_profiler.render.names import fitted, shown_text
 from mfu_profiler.render.page import Fact
 from mfu_profiler.render.plain_json import plain_json
-from mfu_profiler.units import count_text, flop_text, mfu_percent_text, percent_text, time_text
+from mfu_profiler.units import flop_text, mfu_percent_text, percent_text, time_text
 
 __all__ = ["render_verification", "render_verification_json"]
 
@@ -46,7 +47,7 @@ def render_verification(verifications: Sequence[Verification], *, color: bool, w
     console = new_console(color=color, width=max(width, LEAST_WIDTH))
     for one in verifications:
         if len(verifications) > 1:
-            print_heading(console, fitted(f"── {_place(one.before)} ──", console.width))
+            print_heading(console, fitted(f"── {place_text(one.before)} ──", console.width))
         _print(console, one)
     return written_text(console)
 
@@ -166,10 +167,10 @@ def _error(one: Verification) -> Fact:
         return Fact("error", (f"unknown: {because}",), alarm=bool(one.fixed))
     sign = one.error_fraction
     side = "too short" if sign < 0 else "too long" if sign > 0 else "exact"
-    lines = [f"{_signed(sign)}: the prediction was {side} (predicted / achieved - 1)"]
+    lines = [f"{signed_percent(sign)}: the prediction was {side} (predicted / achieved - 1)"]
     other = one.error_of_reported_fraction
-    if other is not None and _signed(other) != _signed(sign):
-        lines.append(f"{_signed(other)} against the mean step")
+    if other is not None and signed_percent(other) != signed_percent(sign):
+        lines.append(f"{signed_percent(other)} against the mean step")
     return Fact("error", tuple(lines))
 
 
@@ -191,7 +192,7 @@ def _compared(one: Verification) -> Iterator[Fact]:
             label,
             (
                 shown_text(run.path, 200),
-                f"{_place(run)}; {'FLOP unknown' if flop is None else f'{flop_text(flop)} a step'}",
+                f"{place_text(run)}; {'FLOP unknown' if flop is None else f'{flop_text(flop)} a step'}",
             ),
         )
     grown = [f"{shown_text(cause_words(row.cause)[0], 40)} +{time_text(row.more_s)}" for row in one.grown]
@@ -201,19 +202,6 @@ def _compared(one: Verification) -> Iterator[Fact]:
     lines = (*foreseen, *one.notes)
     if lines:
         yield Fact("notes", tuple(shown_text(line) for line in lines))
-
-
-def _place(run: RunInfo) -> str:
-    parts = [
-        f"rank {count_text(run.rank)}" if run.rank is not None else "",
-        f"device {count_text(run.device_index)}" if run.device_index is not None else "",
-        shown_text(run.device, 80) if run.device else "unnamed device",
-    ]
-    return " · ".join(filter(None, parts))
-
-
-def _signed(fraction: float) -> str:
-    return f"{'+' if fraction > 0 else ''}{percent_text(fraction)}"
 
 
 def _mfu_percent(fraction: float | None) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from mfu_profiler.analysis import analyze
-from mfu_profiler.analysis.saved import saved_reports
+from mfu_profiler.analysis.saved import is_saved_report, saved_reports
 from mfu_profiler.errors import TraceFormatError
 from mfu_profiler.render import render_json
 from tests.conftest import REPOSITORY
+from tests.render.sample import SAMPLES, resnet
 
 Damage = Callable[[dict[str, Any]], object]
 
@@ -78,3 +79,54 @@ def test_a_damaged_report_is_refused_with_its_reason(name: str, saved: str) -> N
     with pytest.raises(TraceFormatError, match=reason) as caught:
         saved_reports(json.dumps(plain).encode(), "saved.json")
     assert "report TRACE --json" in caught.value.hints[0]
+
+
+@pytest.mark.parametrize("sample", [name for name in SAMPLES if "hostile" not in name and name != "none"])
+def test_a_report_comes_back_from_its_json_as_it_was(sample: str) -> None:
+    content = render_json(SAMPLES[sample]).encode()
+    assert is_saved_report(content[:100])
+    assert saved_reports(content, "x.json") == SAMPLES[sample]
+
+
+def test_keys_of_a_newer_version_are_ignored_and_those_of_an_older_one_may_lack() -> None:
+    content = render_json([resnet()]).replace('"mfu": 0.281,', '"brand_new": {"a": [1]}, "mfu": 0.281,', 1)
+    assert saved_reports(content.encode(), "x.json") == (resnet(),)
+    older = render_json([resnet()]).replace('"replay": null', '"also_new": null')
+    assert saved_reports(older.encode(), "x.json") == (resnet(),)
+
+
+@pytest.mark.parametrize(
+    ("head", "is_report"),
+    [
+        (b'{\n  "schema_version": 1,', True),
+        (b'\xef\xbb\xbf{"reports": [', True),
+        (b'{"checks": [], "conventions"', True),
+        (b'{"schemaVersion": 1, "traceEvents": [', False),
+        (b'[{"ph": "X"}]', False),
+        (b"", False),
+    ],
+)
+def test_the_first_key_tells_a_report_from_a_trace(head: bytes, is_report: bool) -> None:
+    assert is_saved_report(head) is is_report
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"schema_version": 1, "mfu"', "cut off or no JSON"),
+        (b'{"schema_version": "\xff"}', "cut off or no JSON"),
+        (b'{"schema_version":' + b"[" * 100_000, "cut off or no JSON"),
+        (b"[1]", "it has no schema_version"),
+        (b'{"mfu": 1}', "it has no schema_version"),
+        (b'{"schema_version": 2}', "schema version 2; this mfu_profiler reads 1"),
+        (b'{"schema_version": 1}', "missing required field"),
+        (b'{"schema_version": 1, "mfu": "high"}', "got `str`"),
+        (b'{"schema_version": 1, "reports": {}}', "got `object`"),
+        (b'{"schema_version": 1, "reports": []}', "the file holds no report"),
+    ],
+    ids=range(10),
+)
+def test_what_is_no_report_is_said_to_be_none(content: bytes, reason: str) -> None:
+    with pytest.raises(TraceFormatError, match=reason) as caught:
+        saved_reports(content, "x.json")
+    assert caught.value.hints == ("make it from the trace:  report TRACE --json FILE",)

@@ -12,16 +12,13 @@ from mfu_profiler.analysis.report import (
     Finding,
     HostIdle,
     LadderStep,
-    NumericOption,
     Report,
     WaterfallRow,
 )
-from mfu_profiler.analysis.saved import is_saved_report, saved_reports
 from mfu_profiler.analysis.verifying.verification import GrownCause, Verification
 from mfu_profiler.analysis.verifying.verify import verification, verifications
-from mfu_profiler.errors import SeveralReportsError, TraceFormatError
-from mfu_profiler.render import render_json
-from tests.render.sample import SAMPLES, ranks, resnet
+from mfu_profiler.errors import SeveralReportsError
+from tests.render.sample import ranks, resnet
 
 from .real import real_report
 
@@ -67,6 +64,10 @@ def fates(found: Verification) -> dict[str, str]:
 
 def with_flop(report: Report, flop: float | None, **about: Any) -> Report:
     return replace(report, flop=replace(report.flop, model_per_step=flop, **about))
+
+
+BEFORE = run(100, {"data_loading": 40}, {"data_loading": 60})
+AFTER = run(60, {"data_loading": 0})
 
 
 def test_the_finding_whose_time_fell_most_was_fixed() -> None:
@@ -194,60 +195,6 @@ def test_a_finding_that_only_after_has_is_new() -> None:
     assert found.findings[-1].time_before_s == pytest.approx(0.001)
 
 
-def test_swapped_runs_are_suspected() -> None:
-    before, after = run(100, {"data_loading": 40}), run(64, {"data_loading": 4})
-    assert any("verify AFTER BEFORE" in note for note in verification(after, before).notes)
-    assert not any("verify AFTER BEFORE" in note for note in verification(before, after).notes)
-
-
-BEFORE = run(100, {"data_loading": 40}, {"data_loading": 60})
-AFTER = run(60, {"data_loading": 0})
-
-
-@pytest.mark.parametrize(
-    ("device", "because"),
-    [
-        (
-            {"name": "NVIDIA A100"},
-            "AFTER ran on another device (NVIDIA A100, BEFORE on Tesla V100-DGXS-32GB)",
-        ),
-        ({"backend": "rocm"}, "AFTER ran on another kind of device (rocm, BEFORE on cuda)"),
-        ({"sm_count": 40}, "AFTER ran on 40 multiprocessors, BEFORE on 80"),
-    ],
-)
-def test_on_another_device_there_is_no_error(device: dict[str, Any], because: str) -> None:
-    found = verification(BEFORE, replace(AFTER, device=replace(AFTER.device, **device)))
-    assert found.error_unknown_because == because
-    assert found.error_fraction is None and found.error_of_reported_fraction is None
-
-
-@pytest.mark.parametrize(
-    ("device", "word"),
-    [
-        ({"name": None}, "a device has no name"),
-        ({"precision": "bf16"}, "most FLOP ran in bf16, before in fp32"),
-        ({"peak_flop_per_s": 30e12}, "MFU is of another peak: 30.0 TFLOP/s, before 15.7 TFLOP/s"),
-    ],
-)
-def test_what_else_differs_of_the_device_is_a_note(device: dict[str, Any], word: str) -> None:
-    found = verification(BEFORE, replace(AFTER, device=replace(AFTER.device, **device)))
-    assert found.error_fraction == pytest.approx(0) and word in found.notes[0]
-
-
-def test_the_prediction_of_another_precision_is_a_note() -> None:
-    before = replace(BEFORE, options=(NumericOption("bf16", 0.05, ""), NumericOption("tf32", 0.07, "")))
-    after = replace(AFTER, device=replace(AFTER.device, precision="bf16"))
-    assert verification(before, after).notes[1] == (
-        "with bf16 alone BEFORE predicted a step of 50.0 ms at best"
-    )
-
-
-def test_another_clock_is_a_note() -> None:
-    slow, fast = (replace(one, device=replace(one.device, sampled_clock_hz=hertz))
-                  for one, hertz in ((BEFORE, 1.28e9), (AFTER, 1.41e9)))  # fmt: skip
-    assert "clock was 1.41 GHz, before 1.28 GHz" in verification(slow, fast).notes[0]
-
-
 def test_where_the_work_changed_times_are_compared_per_flop() -> None:
     """Twice the FLOP in twice the time that was predicted is no error; 80 ms then hold what 40 did."""
     after = with_flop(run(120, {"data_loading": 2}), 2 * 7.776e11)
@@ -260,21 +207,6 @@ def test_where_the_work_changed_times_are_compared_per_flop() -> None:
 
 def test_flop_within_1_percent_are_the_same_work() -> None:
     assert verification(BEFORE, with_flop(AFTER, 7.8e11)).work_ratio == 1
-
-
-def test_where_many_flop_are_unknown_the_work_is_not_said_to_have_changed() -> None:
-    """As after torch.compile, whose kernels have no shapes."""
-    found = verification(BEFORE, with_flop(AFTER, 4e11, coverage_fraction=0.5))
-    assert found.work_ratio is None and found.error_fraction == pytest.approx(0)
-    assert "whether the work changed cannot be told" in found.notes[0]
-    assert any("the MFU of AFTER is a lower bound" in note for note in found.notes)
-    counted = with_flop(AFTER, 4e11, coverage_fraction=0.5, basis="counted")
-    assert verification(BEFORE, counted).work_ratio == pytest.approx(4 / 7.776)
-
-
-def test_unknown_flop_are_said() -> None:
-    found = verification(BEFORE, with_flop(AFTER, None))
-    assert found.work_ratio is None and "FLOP of a step are unknown in AFTER" in found.notes[0]
 
 
 def test_a_step_is_the_median_and_the_mean_stands_beside_it() -> None:
@@ -306,11 +238,6 @@ def test_steps_that_differ_make_the_error_uncertain() -> None:
     assert "the mean of 4 is uncertain by 5.5 %" in verification(BEFORE, after).notes[0]
     single = replace(AFTER, steps=replace(AFTER.steps, count=1, spread_fraction=None))
     assert "AFTER has one step" in verification(BEFORE, single).notes[0]
-
-
-def test_a_failed_check_is_a_note() -> None:
-    found = verification(BEFORE, replace(AFTER, checks=SAMPLES["low coverage"][0].checks))
-    assert found.notes == ("check failed in AFTER: kernels do not overlap",)
 
 
 def test_without_a_step_time_nothing_compares() -> None:
@@ -348,60 +275,6 @@ def test_two_single_reports_are_compared_whatever_their_ranks() -> None:
     first, second = ranks()
     (found,) = verifications([first], [second])
     assert "AFTER is of rank 1, BEFORE of rank 0" in found.notes
-
-
-# Saved reports ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("sample", [name for name in SAMPLES if "hostile" not in name and name != "none"])
-def test_a_report_comes_back_from_its_json_as_it_was(sample: str) -> None:
-    content = render_json(SAMPLES[sample]).encode()
-    assert is_saved_report(content[:100])
-    assert saved_reports(content, "x.json") == SAMPLES[sample]
-
-
-def test_keys_of_a_newer_version_are_ignored_and_those_of_an_older_one_may_lack() -> None:
-    content = render_json([resnet()]).replace('"mfu": 0.281,', '"brand_new": {"a": [1]}, "mfu": 0.281,', 1)
-    assert saved_reports(content.encode(), "x.json") == (resnet(),)
-    older = render_json([resnet()]).replace('"replay": null', '"also_new": null')
-    assert saved_reports(older.encode(), "x.json") == (resnet(),)
-
-
-@pytest.mark.parametrize(
-    ("head", "is_report"),
-    [
-        (b'{\n  "schema_version": 1,', True),
-        (b'\xef\xbb\xbf{"reports": [', True),
-        (b'{"checks": [], "conventions"', True),
-        (b'{"schemaVersion": 1, "traceEvents": [', False),
-        (b'[{"ph": "X"}]', False),
-        (b"", False),
-    ],
-)
-def test_the_first_key_tells_a_report_from_a_trace(head: bytes, is_report: bool) -> None:
-    assert is_saved_report(head) is is_report
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b'{"schema_version": 1, "mfu"', "cut off or no JSON"),
-        (b'{"schema_version": "\xff"}', "cut off or no JSON"),
-        (b'{"schema_version":' + b"[" * 100_000, "cut off or no JSON"),
-        (b"[1]", "it has no schema_version"),
-        (b'{"mfu": 1}', "it has no schema_version"),
-        (b'{"schema_version": 2}', "schema version 2; this mfu_profiler reads 1"),
-        (b'{"schema_version": 1}', "missing required field"),
-        (b'{"schema_version": 1, "mfu": "high"}', "got `str`"),
-        (b'{"schema_version": 1, "reports": {}}', "got `object`"),
-        (b'{"schema_version": 1, "reports": []}', "the file holds no report"),
-    ],
-    ids=range(10),
-)
-def test_what_is_no_report_is_said_to_be_none(content: bytes, reason: str) -> None:
-    with pytest.raises(TraceFormatError, match=reason) as caught:
-        saved_reports(content, "x.json")
-    assert caught.value.hints == ("make it from the trace:  report TRACE --json FILE",)
 
 
 # A real pair --------------------------------------------------------------------------------------

@@ -111,8 +111,14 @@ def _spec(step: StepTimeline, rows: list[Spec], labels: list[str]) -> Spec:
         "scale": {"domain": list(colors), "range": list(colors.values())},
         "legend": {"title": None, "orient": "bottom", "symbolType": "square"},
     }
-    whole = [0, step.duration_ns / 1e6]
-    overview: Spec = {
+    end_ms = step.duration_ns / 1e6
+    detail = _detail(rows, labels, color, end_ms)
+    return {"$schema": SCHEMA, "spacing": 12, "vconcat": [_overview(rows, color, end_ms), detail]}
+
+
+def _overview(rows: list[Spec], color: Spec, end_ms: float) -> Spec:
+    """The step's time by cause, over which a drag chooses what the lanes below show."""
+    return {
         "width": 640,
         "height": 22,
         "data": {"values": [row for row in rows if row["row"] == 0]},
@@ -120,11 +126,15 @@ def _spec(step: StepTimeline, rows: list[Spec], labels: list[str]) -> Spec:
         "mark": {"type": "rect", "aria": False},
         "encoding": {
             "x": {"field": "start", "type": "quantitative", "title": None, "axis": None,
-                  "scale": {"domain": whole, "nice": False}},
+                  "scale": {"domain": [0, end_ms], "nice": False}},
             "x2": {"field": "end"},
             "color": color,
         },
     }  # fmt: skip
+
+
+def _detail(rows: list[Spec], labels: list[str], color: Spec, end_ms: float) -> Spec:
+    """All lanes, and the names of their longest events where there is room."""
     x = {
         "field": "start",
         "type": "quantitative",
@@ -154,17 +164,16 @@ def _spec(step: StepTimeline, rows: list[Spec], labels: list[str]) -> Spec:
     }  # fmt: skip
     # The axis spans the whole step, whatever is drawn of it.
     ends: Spec = {
-        "data": {"values": [{"start": 0, "row": 0}, {"start": whole[1], "row": 0}]},
+        "data": {"values": [{"start": 0, "row": 0}, {"start": end_ms, "row": 0}]},
         "mark": {"type": "point", "opacity": 0, "aria": False},
         "encoding": {"x": x, "y": y},
     }
-    detail: Spec = {
+    return {
         "width": 640,
         "height": _ROW_HEIGHT * len(labels),
         "data": {"values": rows},
         "layer": [bars, names, ends],
     }
-    return {"$schema": SCHEMA, "spacing": 12, "vconcat": [overview, detail]}
 
 
 _WIDTH = "(scale('concat_1_x', datum.end) - scale('concat_1_x', datum.start))"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from mfu_profiler.analysis.comparing.comparison import REST, CauseChange, ComparedRun, PairComparison, Verdict
+from mfu_profiler.analysis.verifying.verification import RunInfo
 from mfu_profiler.render.causes import cause_words
 from mfu_profiler.render.names import shown_text
 from mfu_profiler.render.page import Fact
@@ -46,7 +47,7 @@ def cause_label(cause: str) -> str:
     return _LABELS.get(cause) or shown_text(cause_words(cause)[0], _LABEL_WIDTH)
 
 
-def place_text(run: ComparedRun) -> str:
+def place_text(run: ComparedRun | RunInfo) -> str:
     """``rank 0 · device 1 · NVIDIA H100``."""
     parts = [
         f"rank {count_text(run.rank)}" if run.rank is not None else "",
