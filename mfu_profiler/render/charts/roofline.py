@@ -108,6 +108,23 @@ def _power_of_ten(value: float) -> float:
     return 10.0 ** math.floor(math.log10(value))
 
 
+def _roof_layers(roofs: list[Spec], x: Spec, y: Spec) -> list[Spec]:
+    """The lines, and the precision's name at the end of each."""
+    return [
+        {
+            "data": {"values": roofs},
+            "mark": {"type": "line", "strokeWidth": 2, "color": "#6b7a90", "clip": True},
+            "encoding": {"x": x, "y": y, "detail": {"field": "roof", "type": "nominal"},
+                         "tooltip": [{"field": "roof", "type": "nominal"}]},
+        },
+        {
+            "data": {"values": [roof for roof in roofs if roof["is_end"]]},
+            "mark": {"type": "text", "align": "right", "baseline": "bottom", "dy": -4, "fontSize": 11},
+            "encoding": {"x": x, "y": y, "text": {"field": "name", "type": "nominal"}},
+        },
+    ]  # fmt: skip
+
+
 def _spec(points: list[Spec], roofs: list[Spec]) -> Spec:
     x = {
         "field": "intensity", "type": "quantitative", "title": "intensity, FLOP per byte",
@@ -132,17 +149,7 @@ def _spec(points: list[Spec], roofs: list[Spec]) -> Spec:
         "width": 640,
         "height": 320,
         "layer": [
-            {
-                "data": {"values": roofs},
-                "mark": {"type": "line", "strokeWidth": 2, "color": "#6b7a90", "clip": True},
-                "encoding": {"x": x, "y": y, "detail": {"field": "roof", "type": "nominal"},
-                             "tooltip": [{"field": "roof", "type": "nominal"}]},
-            },
-            {
-                "data": {"values": [roof for roof in roofs if roof["is_end"]]},
-                "mark": {"type": "text", "align": "right", "baseline": "bottom", "dy": -4, "fontSize": 11},
-                "encoding": {"x": x, "y": y, "text": {"field": "name", "type": "nominal"}},
-            },
+            *_roof_layers(roofs, x, y),
             {
                 "data": {"values": points},
                 "mark": {"type": "point", "filled": True, "opacity": 0.75},

@@ -93,6 +93,19 @@ def class_scale(classes: Iterable[str]) -> Spec:
     }
 
 
+def _named_layer(names: list[Spec], x: Spec) -> Spec:
+    """Why some steps are not like the others, above their bars."""
+    return {
+        "data": {"values": names},
+        "mark": {"type": "text", "baseline": "bottom", "dy": -3, "fontSize": 11},
+        "encoding": {
+            "x": x,
+            "y": {"field": "total", "type": "quantitative"},
+            "text": {"field": "name", "type": "nominal"},
+        },
+    }
+
+
 def _spec(rows: list[Spec], names: list[Spec]) -> Spec:
     x = {
         "field": "step",
@@ -125,14 +138,6 @@ def _spec(rows: list[Spec], names: list[Spec]) -> Spec:
                     ],
                 },
             },
-            {
-                "data": {"values": names},
-                "mark": {"type": "text", "baseline": "bottom", "dy": -3, "fontSize": 11},
-                "encoding": {
-                    "x": x,
-                    "y": {"field": "total", "type": "quantitative"},
-                    "text": {"field": "name", "type": "nominal"},
-                },
-            },
+            _named_layer(names, x),
         ],
     }
